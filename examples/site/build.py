@@ -7,6 +7,7 @@ relative, so the same bytes work under `/` and under a preview's base path. (Rel
 purpose: see README.md.) Python's standard library is enough.
 """
 import hashlib
+import json
 import pathlib
 import re
 import shutil
@@ -59,8 +60,22 @@ def page(path, source, assets, label):
     }.items():
         html = html.replace("@@" + key + "@@", value)
     html = re.sub(r"\{\{([^}]+)\}\}", link, html)
-    # `@@name@@` is an asset's path from the root of the release, for the page of release 3 that is wrong.
-    return re.sub(r"@@([a-z.]+)@@", lambda match: assets[match.group(1)], html)
+    # For the page of release 3 that is wrong: an asset of release 1 at its preview address.
+    if "@@PREVIEW@@" in html:
+        html = html.replace("@@PREVIEW@@", "/preview/" + digest(HERE / "release-1", RELEASES[1]) + "/" + assets["plan.svg"])
+    return html
+
+
+def digest(root, label):
+    """The release's name: SHA-256 of its manifest (docs/format.md), which is canonical JSON."""
+    types = {"html": "text/html; charset=utf-8", "css": "text/css; charset=utf-8", "svg": "image/svg+xml", "png": "image/png"}
+    files = [
+        {"bytes": len(content), "digest": "sha256:" + hashlib.sha256(content).hexdigest(), "path": path, "type": types[path.rsplit(".", 1)[1]]}
+        for path, content in sorted((p.relative_to(root).as_posix(), p.read_bytes()) for p in root.rglob("*") if p.is_file())
+    ]
+    pages = [file["path"] for file in files if file["path"].endswith(".html")]
+    manifest = {"base_path": "/", "files": files, "label": label, "pages": pages, "v": 1}
+    return hashlib.sha256(json.dumps(manifest, separators=(",", ":"), sort_keys=True).encode()).hexdigest()
 
 
 def build(release, label):
