@@ -7,6 +7,7 @@ pub mod hash;
 pub mod header;
 pub mod json;
 pub mod link;
+pub mod merkle;
 pub mod record;
 
 pub use hash::{
