@@ -1,1 +1,62 @@
-//! (placeholder)
+//! Read models: pure folds of one chain's events into rows.
+//!
+//! One module per read model; no I/O, no clock, no randomness. What runs them and keeps their rows is `store`.
+
+use countersign_chain::Header;
+use countersign_events::Event;
+use countersign_ids::EventHash;
+
+/// The rows of one projection in one chain, as its fold may read them.
+pub trait Rows {
+    /// The value of a row.
+    fn get(&self, key: &[u8]) -> Option<Vec<u8>>;
+}
+
+/// What a fold does to one row.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Change {
+    /// Writes a row, over the one with this key if there is one.
+    Put {
+        /// Its key; rows stand in the order of their keys' bytes.
+        key: Vec<u8>,
+        /// Canonical JSON.
+        value: Vec<u8>,
+    },
+    /// Removes a row.
+    Delete {
+        /// Its key.
+        key: Vec<u8>,
+    },
+}
+
+/// One verified event, as a fold sees it.
+#[derive(Debug, Clone, Copy)]
+pub struct Folded<'a> {
+    /// Its attributes.
+    pub header: &'a Header,
+    /// The hash of E.
+    pub hash: EventHash,
+    /// What it says; `None` where its body is gone or sealed.
+    pub event: Option<&'a Event>,
+}
+
+/// Why a fold cannot go on: it then stops in that chain, by name.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct Stop(pub String);
+
+/// One read model.
+pub trait Projection: Send + Sync {
+    /// Its name, which is part of its rows' keys.
+    fn name(&self) -> &'static str;
+    /// Another version starts again from the first event.
+    fn version(&self) -> u32;
+    /// What the next event of a chain changes.
+    fn fold(&self, rows: &dyn Rows, folded: &Folded<'_>) -> Result<Vec<Change>, Stop>;
+}
+
+/// Every read model of this program.
+#[must_use]
+pub fn all() -> Vec<Box<dyn Projection>> {
+    Vec::new()
+}

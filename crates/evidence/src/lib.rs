@@ -5,7 +5,7 @@
 //! with `Verified` is constructed by verification only.
 
 pub mod action;
-pub mod checks;
+//CHECKS
 pub mod codes;
 pub mod delivery;
 pub mod document;
@@ -14,7 +14,6 @@ pub mod enrolment;
 pub mod keys;
 pub mod message;
 pub mod order;
-pub mod refusal;
 pub mod ring;
 pub mod statement;
 pub mod wire;
@@ -28,7 +27,6 @@ pub use dsse::{Envelope, PayloadType};
 pub use keys::{EndReason, KeyStatement, Role};
 pub use message::{ConnectorMessage, Mode, Outcome, OutcomeResult, VerifiedMessage};
 pub use order::{Order, VerifiedOrder};
-pub use refusal::Refusal;
 pub use ring::{KeyHistory, KeyRing};
 pub use statement::{Alg, Decision, Scope, SignedStatement, Statement, VerifiedStatement};
 pub use wire::{JsonObject, OrDash, PublicKey};

@@ -1,0 +1,116 @@
+//! Content-addressed files, each visible to the tenants that it was put for.
+//!
+//! `blobs/sha256/<2>/<62>` holds the bytes, `blobs/scopes/<chain>/<2>/<62>` says that a chain may read them. A blob is durable,
+//! its directories included, when `put` returns, so an event that names it may follow. Bytes are checked on every read.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use countersign_chain::sha256;
+use countersign_ids::{ChainId, Digest, limits};
+
+use crate::Error;
+use crate::journal::bytes as length_of;
+use crate::journal::file::{create_dir, replace};
+
+/// The blobs of one data directory.
+#[derive(Debug, Clone)]
+pub struct Blobs {
+    root: PathBuf,
+}
+
+impl Blobs {
+    pub(crate) const fn new(root: PathBuf) -> Self {
+        Self { root }
+    }
+
+    /// Stores `bytes` for `chain`; storing them again changes nothing.
+    pub fn put(&self, chain: &ChainId, bytes: &[u8]) -> Result<Digest, Error> {
+        let (length, limit) = (length_of(bytes.len()), length_of(limits::BLOB_BYTES_MAX));
+        if length > limit {
+            return Err(Error::BlobTooLarge {
+                bytes: length,
+                limit,
+            });
+        }
+        let digest = sha256(bytes);
+        let path = self.file(&digest);
+        // A file that an earlier writer left damaged is replaced, not trusted because it is there.
+        if std::fs::read(&path)
+            .ok()
+            .is_none_or(|stored| stored != bytes)
+        {
+            place(&path, bytes)?;
+        }
+        let scope = self.scope(chain, &digest);
+        if !scope.is_file() {
+            place(&scope, &[])?;
+        }
+        Ok(digest)
+    }
+
+    /// Stores `bytes` for `chain` if they have this digest.
+    pub fn put_expected(
+        &self,
+        chain: &ChainId,
+        digest: &Digest,
+        bytes: &[u8],
+    ) -> Result<(), Error> {
+        if sha256(bytes) != *digest {
+            return Err(Error::BlobMismatch { digest: *digest });
+        }
+        self.put(chain, bytes).map(|_| ())
+    }
+
+    /// The bytes, if `chain` may read them.
+    pub fn get(&self, chain: &ChainId, digest: &Digest) -> Result<Vec<u8>, Error> {
+        if !self.contains(chain, digest) {
+            return Err(Error::BlobUnknown { digest: *digest });
+        }
+        self.read(digest)
+    }
+
+    /// Whether `chain` may read such a blob.
+    #[must_use]
+    pub fn contains(&self, chain: &ChainId, digest: &Digest) -> bool {
+        self.scope(chain, digest).is_file()
+    }
+
+    /// The bytes, for whoever may read everything.
+    pub fn read(&self, digest: &Digest) -> Result<Vec<u8>, Error> {
+        let path = self.file(digest);
+        let bytes = match std::fs::read(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                return Err(Error::BlobUnknown { digest: *digest });
+            }
+            other => other.map_err(|error| Error::io(&path, error))?,
+        };
+        if sha256(&bytes) == *digest {
+            Ok(bytes)
+        } else {
+            Err(Error::BlobMismatch { digest: *digest })
+        }
+    }
+
+    fn file(&self, digest: &Digest) -> PathBuf {
+        under(&self.root.join("sha256"), digest)
+    }
+
+    fn scope(&self, chain: &ChainId, digest: &Digest) -> PathBuf {
+        under(&self.root.join("scopes").join(chain.to_string()), digest)
+    }
+}
+
+fn under(root: &Path, digest: &Digest) -> PathBuf {
+    let hex = digest.hex();
+    let (front, rest) = hex.split_at_checked(2).unwrap_or((&hex, ""));
+    root.join(front).join(rest)
+}
+
+fn place(path: &Path, bytes: &[u8]) -> Result<(), Error> {
+    let failed = |error| Error::io(path, error);
+    if let Some(parent) = path.parent() {
+        create_dir(parent).map_err(failed)?;
+    }
+    replace(path, bytes, 0o600).map_err(failed)
+}

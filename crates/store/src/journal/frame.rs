@@ -1,0 +1,272 @@
+//! One frame: the unit of the journal, whole or not there.
+//!
+//! Bytes only; where frames stand and which of them count is `scan`, who writes them is `segment`.
+//! Field widths are fixed by docs/format.md section 5; all integers are big-endian:
+//!
+//! | at | bytes | field |
+//! | --- | --- | --- |
+//! | 0 | 4 | magic `CSJF` |
+//! | 4 | 1 | version, 1 |
+//! | 5 | 1 | kind |
+//! | 6 | 2 | zero |
+
+use super::Position;
+
+/// The bytes in front of every payload: those above, then segment (8), offset (8), `durable_to` (8), length (4), CRC32C (4).
+pub(crate) const HEAD_BYTES: usize = 40;
+/// The largest payload that a reader accepts, so that a forged length cannot make it allocate.
+pub(crate) const PAYLOAD_BYTES_MAX: usize = 16 * 1024 * 1024;
+/// What every frame begins with.
+pub(crate) const MAGIC: [u8; 4] = *b"CSJF";
+const VERSION: u8 = 1;
+const CRC_AT: usize = 36;
+
+/// What a frame holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// All events of one command.
+    Events,
+    /// A signed checkpoint of one chain.
+    Checkpoint,
+    /// Events sent to Kafka, not yet committed there.
+    Prepared,
+    /// The commit of a prepared frame.
+    Committed,
+    /// A prepared frame that will never be committed.
+    Voided,
+    /// A clean stop; nothing stands after it.
+    Closed,
+    /// The end of a sealed segment.
+    Footer,
+}
+
+impl Kind {
+    const fn code(self) -> u8 {
+        match self {
+            Self::Events => 1,
+            Self::Checkpoint => 2,
+            Self::Prepared => 3,
+            Self::Committed => 4,
+            Self::Voided => 5,
+            Self::Closed => 6,
+            Self::Footer => 7,
+        }
+    }
+
+    const fn of(code: u8) -> Option<Self> {
+        match code {
+            1 => Some(Self::Events),
+            2 => Some(Self::Checkpoint),
+            3 => Some(Self::Prepared),
+            4 => Some(Self::Committed),
+            5 => Some(Self::Voided),
+            6 => Some(Self::Closed),
+            7 => Some(Self::Footer),
+            _ => None,
+        }
+    }
+}
+
+/// The fixed part of a frame, as read and not yet trusted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Head {
+    /// What the payload is.
+    pub(crate) kind: Kind,
+    /// The segment that the frame was written for: the position of its first byte.
+    pub(crate) segment: Position,
+    /// Where in that segment.
+    pub(crate) offset: u64,
+    /// Everything before this position was known fdatasynced before the frame's group was written.
+    pub(crate) durable_to: Position,
+    /// Bytes of payload that follow.
+    pub(crate) length: usize,
+    crc: u32,
+}
+
+impl Head {
+    /// The checksum over the frame.
+    #[must_use]
+    pub(crate) const fn crc(&self) -> u32 {
+        self.crc
+    }
+}
+
+/// Why bytes are not the frame that should stand there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum Bad {
+    /// No frame begins here.
+    #[error("no frame begins here")]
+    Magic,
+    /// A version, kind or reserved field that this program does not know.
+    #[error("unknown frame version or kind")]
+    Unknown,
+    /// The frame was written for another segment or offset.
+    #[error("the frame belongs elsewhere")]
+    Elsewhere,
+    /// The file ends, or the length is beyond the limit.
+    #[error("the frame is cut short")]
+    Short,
+    /// The checksum differs.
+    #[error("the checksum differs")]
+    Checksum,
+}
+
+/// Appends a whole frame to `out`; returns its checksum.
+pub(crate) fn encode(
+    out: &mut Vec<u8>,
+    kind: Kind,
+    place: (Position, u64),
+    durable_to: Position,
+    payload: &[u8],
+) -> u32 {
+    let start = out.len();
+    out.extend_from_slice(&MAGIC);
+    out.extend_from_slice(&[VERSION, kind.code(), 0, 0]);
+    out.extend_from_slice(&place.0.get().to_be_bytes());
+    out.extend_from_slice(&place.1.to_be_bytes());
+    out.extend_from_slice(&durable_to.get().to_be_bytes());
+    out.extend_from_slice(
+        &u32::try_from(payload.len())
+            .unwrap_or(u32::MAX)
+            .to_be_bytes(),
+    );
+    let crc = crc32c::crc32c(out.get(start..).unwrap_or_default());
+    let crc = crc32c::crc32c_append(crc, payload);
+    out.extend_from_slice(&crc.to_be_bytes());
+    out.extend_from_slice(payload);
+    crc
+}
+
+/// Reads the fixed part; `bytes` are at least the first [`HEAD_BYTES`] of the frame.
+pub(crate) fn head(bytes: &[u8], segment: Position, offset: u64) -> Result<Head, Bad> {
+    let fixed: &[u8; HEAD_BYTES] = bytes.first_chunk().ok_or(Bad::Short)?;
+    if !fixed.starts_with(&MAGIC) {
+        return Err(Bad::Magic);
+    }
+    let number = |at: usize| u64::from_be_bytes(array(fixed, at));
+    if fixed.get(4) != Some(&VERSION) || fixed.get(6..8) != Some(&[0, 0]) {
+        return Err(Bad::Unknown);
+    }
+    let kind = fixed
+        .get(5)
+        .copied()
+        .and_then(Kind::of)
+        .ok_or(Bad::Unknown)?;
+    if number(8) != segment.get() || number(16) != offset {
+        return Err(Bad::Elsewhere);
+    }
+    let length = usize::try_from(u32::from_be_bytes(array(fixed, 32))).unwrap_or(usize::MAX);
+    if length > PAYLOAD_BYTES_MAX {
+        return Err(Bad::Short);
+    }
+    let head = Head {
+        kind,
+        segment,
+        offset,
+        durable_to: Position::new(number(24)),
+        length,
+        crc: u32::from_be_bytes(array(fixed, CRC_AT)),
+    };
+    Ok(head)
+}
+
+/// Checks the payload against the checksum in `head`, whose bytes are `fixed`.
+pub(crate) fn check(head: &Head, fixed: &[u8], payload: &[u8]) -> Result<(), Bad> {
+    let covered = fixed.get(..CRC_AT).ok_or(Bad::Short)?;
+    let crc = crc32c::crc32c_append(crc32c::crc32c(covered), payload);
+    if payload.len() == head.length && crc == head.crc {
+        Ok(())
+    } else {
+        Err(Bad::Checksum)
+    }
+}
+
+fn array<const N: usize>(bytes: &[u8], at: usize) -> [u8; N] {
+    bytes
+        .get(at..)
+        .and_then(|rest| rest.first_chunk())
+        .copied()
+        .unwrap_or([0; N])
+}
+
+/// Appends `part` with its length in front.
+pub(crate) fn put(out: &mut Vec<u8>, part: &[u8]) {
+    out.extend_from_slice(&u32::try_from(part.len()).unwrap_or(u32::MAX).to_be_bytes());
+    out.extend_from_slice(part);
+}
+
+/// Takes one length-prefixed part off the front of `bytes`.
+pub(crate) fn take<'a>(bytes: &mut &'a [u8]) -> Option<&'a [u8]> {
+    let (length, rest) = bytes.split_first_chunk::<4>()?;
+    let length = usize::try_from(u32::from_be_bytes(*length)).ok()?;
+    let (part, rest) = rest.split_at_checked(length)?;
+    *bytes = rest;
+    Some(part)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SEGMENT: Position = Position::new(4096);
+
+    fn whole(bytes: &[u8]) -> Result<(Head, Vec<u8>), Bad> {
+        let head = head(bytes, SEGMENT, 64)?;
+        let payload = bytes
+            .get(HEAD_BYTES..HEAD_BYTES + head.length)
+            .ok_or(Bad::Short)?;
+        check(&head, &bytes[..HEAD_BYTES], payload)?;
+        Ok((head, payload.to_vec()))
+    }
+
+    #[test]
+    fn a_frame_reads_back() {
+        let mut bytes = Vec::new();
+        encode(
+            &mut bytes,
+            Kind::Events,
+            (SEGMENT, 64),
+            Position::new(77),
+            b"payload",
+        );
+        let (head, payload) = whole(&bytes).unwrap();
+        assert_eq!(
+            (head.kind, head.durable_to, payload.as_slice()),
+            (Kind::Events, Position::new(77), &b"payload"[..])
+        );
+    }
+
+    #[test]
+    fn no_flipped_bit_and_no_cut_is_accepted() {
+        let mut bytes = Vec::new();
+        encode(
+            &mut bytes,
+            Kind::Checkpoint,
+            (SEGMENT, 64),
+            Position::new(77),
+            b"payload",
+        );
+        for bit in 0..bytes.len() * 8 {
+            let mut flipped = bytes.clone();
+            flipped[bit / 8] ^= 1 << (bit % 8);
+            assert!(whole(&flipped).is_err(), "bit {bit}");
+        }
+        for length in 0..bytes.len() {
+            assert!(whole(&bytes[..length]).is_err(), "cut to {length}");
+        }
+    }
+
+    #[test]
+    fn a_frame_of_another_place_is_refused() {
+        let mut bytes = Vec::new();
+        encode(
+            &mut bytes,
+            Kind::Events,
+            (SEGMENT, 64),
+            Position::new(0),
+            b"p",
+        );
+        assert_eq!(head(&bytes, SEGMENT, 65), Err(Bad::Elsewhere));
+        assert_eq!(head(&bytes, Position::new(0), 64), Err(Bad::Elsewhere));
+    }
+}

@@ -1,0 +1,66 @@
+//! The journal: preallocated segment files of frames, the truth that everything else is made from.
+//!
+//! - `frame`: the bytes of one frame;
+//! - `file`: what is asked of the file system;
+//! - `scan`: reading frames in order, and telling a torn tail from damage (design rule 5.2);
+//! - `segment`: appending frames in groups, one fdatasync a group;
+//! - `footer`: what a sealed segment says about itself;
+//! - `record`: events inside a frame.
+
+pub(crate) mod file;
+pub(crate) mod footer;
+pub(crate) mod frame;
+pub(crate) mod record;
+pub(crate) mod scan;
+pub(crate) mod segment;
+#[cfg(test)]
+mod tests;
+
+pub use file::Faults;
+pub(crate) use frame::Kind;
+
+use std::fmt;
+
+/// A place in the journal: bytes since its beginning, over all segments.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct Position(u64);
+
+impl Position {
+    /// The beginning of the journal.
+    pub const ZERO: Self = Self(0);
+
+    /// Takes a number of bytes.
+    #[must_use]
+    pub const fn new(bytes: u64) -> Self {
+        Self(bytes)
+    }
+
+    /// The number of bytes.
+    #[must_use]
+    pub const fn get(self) -> u64 {
+        self.0
+    }
+
+    /// The position so many bytes later.
+    #[must_use]
+    pub const fn plus(self, bytes: u64) -> Self {
+        Self(self.0.saturating_add(bytes))
+    }
+
+    /// Bytes between an earlier position and this one.
+    #[must_use]
+    pub const fn since(self, earlier: Self) -> u64 {
+        self.0.saturating_sub(earlier.0)
+    }
+}
+
+impl fmt::Display for Position {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.0)
+    }
+}
+
+/// The length of a buffer as a number of bytes in a file.
+pub(crate) fn bytes(length: usize) -> u64 {
+    u64::try_from(length).unwrap_or(u64::MAX)
+}

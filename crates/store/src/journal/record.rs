@@ -1,0 +1,45 @@
+//! Events inside a frame: per event E, salt, B, each length-prefixed; an absent B is an empty salt and the reason.
+
+use countersign_chain::{Absence, Body, Record};
+use countersign_ids::Salt;
+
+use super::frame::{put, take};
+
+/// Appends one event to a payload.
+pub(crate) fn encode(out: &mut Vec<u8>, record: &Record) {
+    put(out, &record.header);
+    match &record.body {
+        Body::Present { salt, bytes } => {
+            put(out, salt.as_bytes());
+            put(out, bytes);
+        }
+        Body::Absent(absence) => {
+            put(out, &[]);
+            put(out, absence.as_str().as_bytes());
+        }
+    }
+}
+
+/// The events of one payload; `None` if the bytes are anything else.
+pub(crate) fn decode(mut payload: &[u8]) -> Option<Vec<Record>> {
+    let mut records = Vec::new();
+    while !payload.is_empty() {
+        let header = take(&mut payload)?.to_vec();
+        let salt = take(&mut payload)?;
+        let body = take(&mut payload)?;
+        let body = if salt.is_empty() {
+            Body::Absent(absence(body)?)
+        } else {
+            Body::Present {
+                salt: Salt::from_bytes(*salt.first_chunk().filter(|_| salt.len() == 16)?),
+                bytes: body.to_vec(),
+            }
+        };
+        records.push(Record { header, body });
+    }
+    Some(records)
+}
+
+fn absence(reason: &[u8]) -> Option<Absence> {
+    std::str::from_utf8(reason).ok()?.parse().ok()
+}

@@ -1,0 +1,209 @@
+//! Damage done to a small journal, byte by byte: what comes back is what was written, or a torn tail, or damage by name.
+
+use std::path::Path;
+
+use super::file::Faults;
+use super::footer::Footer;
+use super::scan::{End, Error, Scan, segments};
+use super::segment::Journal;
+use super::{Kind, Position};
+
+const SEGMENT_BYTES: u64 = 2048;
+
+/// A journal of groups of frames in one segment; `closed` as after a clean stop.
+fn write(dir: &Path, groups: &[&[&str]], closed: bool) {
+    Journal::create(dir, SEGMENT_BYTES, &Faults::default()).unwrap();
+    append(dir, groups, closed);
+}
+
+fn append(dir: &Path, groups: &[&[&str]], closed: bool) {
+    let (_, end) = read(dir).unwrap();
+    let mut journal = Journal::open(
+        dir,
+        SEGMENT_BYTES,
+        &Faults::default(),
+        end,
+        Footer::default(),
+    )
+    .unwrap();
+    for group in groups {
+        for payload in *group {
+            if !journal.fits(payload.len()) {
+                journal.roll(payload.len()).unwrap();
+            }
+            journal.push(Kind::Events, payload.as_bytes());
+        }
+        journal.commit().unwrap();
+    }
+    if closed {
+        journal.push(Kind::Closed, &[]);
+        journal.commit().unwrap();
+    }
+}
+
+/// The payloads of event frames, with where each frame ends, and how the journal ends.
+fn read(dir: &Path) -> Result<(Vec<(u64, String)>, End), Error> {
+    let mut scan = Scan::new(dir, Position::ZERO, Position::ZERO)?;
+    let mut payloads = Vec::new();
+    while let Some(frame) = scan.next_frame()? {
+        if frame.head.kind == Kind::Events {
+            payloads.push((frame.end.get(), String::from_utf8(frame.payload).unwrap()));
+        }
+    }
+    Ok((payloads, scan.end()))
+}
+
+const GROUPS: [&[&str]; 3] = [
+    &["alpha", "beta"],
+    &["gamma"],
+    &["delta", "epsilon", "zeta"],
+];
+
+/// Flips and cuts every byte of the used part, and calls `check` with where the damage is and what reading then says.
+fn damage_everywhere(
+    closed: bool,
+    check: impl Fn(u64, bool, Result<(Vec<(u64, String)>, End), Error>),
+) {
+    let dir = tempfile::tempdir().unwrap();
+    write(dir.path(), &GROUPS, closed);
+    let path = segments(dir.path()).unwrap()[0].path.clone();
+    let sound = std::fs::read(&path).unwrap();
+    for at in 0..sound.len() {
+        for bit in [0, 3, 7] {
+            let mut bytes = sound.clone();
+            bytes[at] ^= 1 << bit;
+            std::fs::write(&path, &bytes).unwrap();
+            check(at as u64, false, read(dir.path()));
+        }
+        std::fs::write(&path, &sound[..at]).unwrap();
+        check(at as u64, true, read(dir.path()));
+    }
+}
+
+#[test]
+fn damage_to_a_running_journal_is_torn_in_the_last_group_and_corruption_before() {
+    let dir = tempfile::tempdir().unwrap();
+    write(dir.path(), &GROUPS, false);
+    let (sound, end) = read(dir.path()).unwrap();
+    assert_eq!(
+        end,
+        End {
+            position: Position::new(sound[5].0),
+            ..End::default()
+        }
+    );
+    // The last group begins behind "gamma": its frames say that everything before was durable.
+    let last_group = sound[2].0;
+    damage_everywhere(false, |at, cut, result| {
+        if at < last_group && !cut {
+            assert!(
+                matches!(result, Err(Error::Damaged { .. })),
+                "flip at {at}: {result:?}"
+            );
+            return;
+        }
+        let (found, end) = result.unwrap_or_else(|error| panic!("{at}, cut: {cut}: {error}"));
+        let whole = sound.iter().filter(|frame| frame.0 <= at).count();
+        assert_eq!(found, sound[..whole], "{at}, cut: {cut}");
+        let reached = found.last().map_or(0, |frame| frame.0);
+        assert_eq!(end.position.get(), reached, "{at}, cut: {cut}");
+        if !cut || (reached + 1..sound[5].0).contains(&at) {
+            assert!(
+                end.torn
+                    .is_some_and(|torn| torn.at.get() == reached && torn.bytes > 0),
+                "{at}, cut: {cut}"
+            );
+        }
+    });
+}
+
+#[test]
+fn damage_after_a_clean_stop_is_corruption_unless_it_only_hits_the_closing_frame() {
+    let dir = tempfile::tempdir().unwrap();
+    write(dir.path(), &GROUPS, true);
+    let (sound, end) = read(dir.path()).unwrap();
+    let closing = sound[5].0;
+    assert_eq!(end.closed, Some(Position::new(closing)));
+    let used = end.position.get();
+    damage_everywhere(true, |at, cut, result| {
+        if !cut && !(closing..used).contains(&at) {
+            assert!(
+                matches!(result, Err(Error::Damaged { .. })),
+                "flip at {at}: {result:?}"
+            );
+        } else if (closing..used).contains(&at) {
+            let (found, end) = result.unwrap();
+            assert_eq!(
+                (found.as_slice(), end.closed),
+                (sound.as_slice(), None),
+                "{at}, cut: {cut}"
+            );
+        } else if let Ok((found, _)) = result {
+            assert_eq!(found, sound[..found.len()], "cut to {at}");
+        }
+    });
+}
+
+#[test]
+fn a_torn_tail_is_cut_off_and_the_journal_goes_on() {
+    let dir = tempfile::tempdir().unwrap();
+    write(dir.path(), &GROUPS, false);
+    let path = segments(dir.path()).unwrap()[0].path.clone();
+    let (sound, _) = read(dir.path()).unwrap();
+    let mut bytes = std::fs::read(&path).unwrap();
+    // The first frame of the last group is gone and the others are whole: none of them was acknowledged.
+    bytes[sound[2].0 as usize + 5] ^= 1;
+    std::fs::write(&path, &bytes).unwrap();
+    append(dir.path(), &[&["eta"]], true);
+    let (found, end) = read(dir.path()).unwrap();
+    let payloads: Vec<&str> = found.iter().map(|frame| frame.1.as_str()).collect();
+    assert_eq!(payloads, ["alpha", "beta", "gamma", "eta"]);
+    assert!(end.closed.is_some());
+}
+
+#[test]
+fn a_journal_over_many_segments_reads_in_order_and_a_missing_or_foreign_segment_is_found() {
+    let dir = tempfile::tempdir().unwrap();
+    let payloads: Vec<String> = (0..200).map(|number| format!("payload {number}")).collect();
+    let groups: Vec<Vec<&str>> = payloads
+        .chunks(3)
+        .map(|group| group.iter().map(String::as_str).collect())
+        .collect();
+    let groups: Vec<&[&str]> = groups.iter().map(Vec::as_slice).collect();
+    write(dir.path(), &groups, true);
+    let (found, _) = read(dir.path()).unwrap();
+    assert_eq!(
+        found.into_iter().map(|frame| frame.1).collect::<Vec<_>>(),
+        payloads
+    );
+    let all = segments(dir.path()).unwrap();
+    assert!(all.len() > 3);
+    for (index, segment) in all.iter().enumerate() {
+        let bytes = std::fs::read(&segment.path).unwrap();
+        std::fs::remove_file(&segment.path).unwrap();
+        let result = read(dir.path());
+        // Without its last segment a journal is a shorter journal; what the log reached tells (see `floor`).
+        let last = index + 1 == all.len();
+        assert_eq!(result.is_ok(), last, "segment {index} missing: {result:?}");
+        if !last {
+            // The bytes of another segment under this one's name.
+            std::fs::copy(&all[index + 1].path, &segment.path).unwrap();
+            assert!(
+                matches!(read(dir.path()), Err(Error::Damaged { .. })),
+                "segment {index} foreign"
+            );
+        }
+        std::fs::write(&segment.path, bytes).unwrap();
+    }
+    let mut scan = Scan::new(
+        dir.path(),
+        Position::ZERO,
+        all.last().unwrap().base.plus(1_000_000),
+    )
+    .unwrap();
+    let outcome = std::iter::from_fn(|| scan.next_frame().transpose()).find(Result::is_err);
+    assert!(
+        matches!(outcome, Some(Err(Error::Damaged { .. }))),
+        "a journal that ends before the floor lost something"
+    );
+}

@@ -1,0 +1,195 @@
+//! The keys of data subjects: personal bodies are sealed from the first write, and erased by destroying the key.
+//!
+//! One file of mode 0600 per data subject under `keys/keyring`, so that making or destroying one key rewrites no other. A new
+//! key is durable before an event sealed with it can be.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::path::PathBuf;
+use std::sync::{Mutex, PoisonError};
+
+use chacha20poly1305::aead::{Aead, KeyInit, Payload};
+use chacha20poly1305::{Key, XChaCha20Poly1305, XNonce};
+use countersign_chain::body_key_commitment;
+use countersign_ids::{BodyKey, DataSubject, EventId};
+use zeroize::Zeroizing;
+
+use crate::Error;
+use crate::entropy::Entropy;
+use crate::journal::file::{replace, sync_dir};
+
+type Secret = Zeroizing<[u8; 32]>;
+
+/// The keyring of one data directory.
+#[derive(Debug)]
+pub(crate) struct Keyring {
+    dir: PathBuf,
+    keys: Mutex<BTreeMap<DataSubject, Secret>>,
+}
+
+/// A body as it is stored, and what the header says about its key.
+#[derive(Debug)]
+pub(crate) struct Sealed {
+    pub(crate) body: Vec<u8>,
+    pub(crate) key: BodyKey,
+}
+
+impl Keyring {
+    pub(crate) const fn new(dir: PathBuf) -> Self {
+        Self {
+            dir,
+            keys: Mutex::new(BTreeMap::new()),
+        }
+    }
+
+    /// Seals `plain` for `subject`, making the key if there is none yet.
+    pub(crate) fn seal(
+        &self,
+        entropy: &Entropy,
+        subject: &DataSubject,
+        place: (&str, &EventId),
+        plain: &[u8],
+    ) -> Result<Sealed, Error> {
+        let failed = |error| Error::io(&self.dir, error);
+        let key = match self.key(subject)? {
+            Some(key) => key,
+            None => self.make(entropy, subject)?,
+        };
+        let nonce: [u8; 24] = entropy.draw().map_err(failed)?;
+        let aad = associated(place.0, place.1);
+        let cipher = XChaCha20Poly1305::new(&Key::from(*key));
+        let ciphertext = cipher
+            .encrypt(
+                &XNonce::from(nonce),
+                Payload {
+                    msg: plain,
+                    aad: &aad,
+                },
+            )
+            .map_err(|_| failed(io::Error::other("sealing failed")))?;
+        let encoded = |bytes: &[u8]| {
+            base64::Engine::encode(&base64::engine::general_purpose::STANDARD, bytes)
+        };
+        let body = format!(
+            "{{\"ciphertext\":\"{}\",\"nonce\":\"{}\"}}",
+            encoded(&ciphertext),
+            encoded(&nonce)
+        );
+        Ok(Sealed {
+            body: body.into_bytes(),
+            key: body_key_commitment(&key),
+        })
+    }
+
+    /// Opens a sealed body; `key` is what the header commits to.
+    pub(crate) fn unseal(
+        &self,
+        subject: &DataSubject,
+        place: (&str, &EventId),
+        key: &BodyKey,
+        body: &[u8],
+    ) -> Result<Vec<u8>, Error> {
+        let gone = || Error::KeyDestroyed {
+            subject: subject.clone(),
+        };
+        let secret = self
+            .key(subject)?
+            .filter(|secret| body_key_commitment(secret) == *key)
+            .ok_or_else(gone)?;
+        let broken = |what: &str| {
+            Error::io(
+                &self.dir,
+                io::Error::new(io::ErrorKind::InvalidData, what.to_owned()),
+            )
+        };
+        let sealed: SealedBody =
+            serde_json::from_slice(body).map_err(|_| broken("the sealed body is malformed"))?;
+        let decoded = |text: &str| {
+            base64::Engine::decode(&base64::engine::general_purpose::STANDARD, text).ok()
+        };
+        let ciphertext =
+            decoded(&sealed.ciphertext).ok_or_else(|| broken("the ciphertext is malformed"))?;
+        let nonce: [u8; 24] = decoded(&sealed.nonce)
+            .and_then(|nonce| nonce.try_into().ok())
+            .ok_or_else(|| broken("the nonce is malformed"))?;
+        let aad = associated(place.0, place.1);
+        XChaCha20Poly1305::new(&Key::from(*secret))
+            .decrypt(
+                &XNonce::from(nonce),
+                Payload {
+                    msg: &ciphertext,
+                    aad: &aad,
+                },
+            )
+            .map_err(|_| broken("the key does not open the body"))
+    }
+
+    /// Destroys a key for ever. Whatever it sealed still verifies and can no longer be read.
+    pub(crate) fn destroy(&self, subject: &DataSubject) -> Result<(), Error> {
+        let path = self.path(subject);
+        let failed = |error| Error::io(&path, error);
+        let mut keys = self.keys.lock().unwrap_or_else(PoisonError::into_inner);
+        keys.remove(subject);
+        if path.is_file() {
+            // The bytes go before the name does; where the file system writes elsewhere this does no harm.
+            let file = std::fs::OpenOptions::new()
+                .write(true)
+                .open(&path)
+                .map_err(failed)?;
+            std::os::unix::fs::FileExt::write_all_at(&file, &[0; 64], 0).map_err(failed)?;
+            file.sync_all().map_err(failed)?;
+            std::fs::remove_file(&path).map_err(failed)?;
+        }
+        sync_dir(&self.dir).map_err(failed)
+    }
+
+    fn path(&self, subject: &DataSubject) -> PathBuf {
+        self.dir.join(subject.as_str())
+    }
+
+    fn key(&self, subject: &DataSubject) -> Result<Option<Secret>, Error> {
+        let mut keys = self.keys.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(key) = keys.get(subject) {
+            return Ok(Some(key.clone()));
+        }
+        let path = self.path(subject);
+        let text = match std::fs::read(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            other => Zeroizing::new(other.map_err(|error| Error::io(&path, error))?),
+        };
+        let mut key = Secret::default();
+        let malformed = |_| {
+            Error::io(
+                &path,
+                io::Error::new(io::ErrorKind::InvalidData, "not a key"),
+            )
+        };
+        hex::decode_to_slice(text.as_slice(), key.as_mut_slice()).map_err(malformed)?;
+        keys.insert(subject.clone(), key.clone());
+        Ok(Some(key))
+    }
+
+    fn make(&self, entropy: &Entropy, subject: &DataSubject) -> Result<Secret, Error> {
+        let path = self.path(subject);
+        let mut keys = self.keys.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(made_meanwhile) = keys.get(subject) {
+            return Ok(made_meanwhile.clone());
+        }
+        let key = Secret::new(entropy.draw().map_err(|error| Error::io(&path, error))?);
+        let text = Zeroizing::new(hex::encode(key.as_slice()));
+        replace(&path, text.as_bytes(), 0o600).map_err(|error| Error::io(&path, error))?;
+        keys.insert(subject.clone(), key.clone());
+        Ok(key)
+    }
+}
+
+#[derive(serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+struct SealedBody {
+    ciphertext: String,
+    nonce: String,
+}
+
+fn associated(source: &str, id: &EventId) -> Vec<u8> {
+    format!("{source}\n{id}").into_bytes()
+}

@@ -1,0 +1,209 @@
+//! What lies where in a data directory, who may open it, and what it says it is.
+//!
+//! ```text
+//! DATA/ledger.toml   format version, ledger id, genesis public key      DATA/journal/<20 digits>.seg
+//! DATA/lock          one process                                        DATA/sled/
+//! DATA/keys/         private keys (0600), keyring of data subjects      DATA/blobs/sha256/<2>/<62>
+//! ```
+
+use std::fs::{File, OpenOptions};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+use countersign_chain::ledger_id;
+use countersign_ids::LedgerId;
+use rustix::fs::{FlockOperation, flock};
+use serde::{Deserialize, Serialize};
+
+use crate::Error;
+use crate::journal::file::{create_dir, replace};
+
+/// The format version of a data directory.
+const FORMAT: u32 = 1;
+
+/// The paths in one data directory.
+#[derive(Debug, Clone)]
+pub struct Layout {
+    root: PathBuf,
+}
+
+impl Layout {
+    /// The layout under `root`, whether anything is there or not.
+    #[must_use]
+    pub fn new(root: &Path) -> Self {
+        Self {
+            root: root.to_path_buf(),
+        }
+    }
+
+    /// The data directory.
+    #[must_use]
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// Segment files.
+    #[must_use]
+    pub fn journal(&self) -> PathBuf {
+        self.root.join("journal")
+    }
+
+    /// The log in sled.
+    #[must_use]
+    pub fn sled(&self) -> PathBuf {
+        self.root.join("sled")
+    }
+
+    /// Private keys; the store only keeps the keyring of data subjects in it.
+    #[must_use]
+    pub fn keys(&self) -> PathBuf {
+        self.root.join("keys")
+    }
+
+    /// One file per data subject.
+    #[must_use]
+    pub fn keyring(&self) -> PathBuf {
+        self.keys().join("keyring")
+    }
+
+    /// Blobs and their scopes.
+    #[must_use]
+    pub fn blobs(&self) -> PathBuf {
+        self.root.join("blobs")
+    }
+
+    /// Format version, ledger id, genesis key.
+    #[must_use]
+    pub fn description(&self) -> PathBuf {
+        self.root.join("ledger.toml")
+    }
+
+    fn lock(&self) -> PathBuf {
+        self.root.join("lock")
+    }
+
+    /// Whether a ledger was made here; a creation that died half-way does not count.
+    #[must_use]
+    pub fn is_ledger(&self) -> bool {
+        self.description().is_file()
+    }
+
+    pub(crate) fn create_dirs(&self) -> Result<(), Error> {
+        for dir in [
+            self.root.clone(),
+            self.journal(),
+            self.keys(),
+            self.keyring(),
+            self.blobs(),
+        ] {
+            create_dir(&dir).map_err(|error| Error::io(&dir, error))?;
+        }
+        for secret in [self.keys(), self.keyring()] {
+            let mode = std::os::unix::fs::PermissionsExt::from_mode(0o700);
+            std::fs::set_permissions(&secret, mode).map_err(|error| Error::io(&secret, error))?;
+        }
+        Ok(())
+    }
+}
+
+/// What `ledger.toml` says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Description {
+    /// The ledger.
+    pub ledger: LedgerId,
+    /// The raw genesis public key, of which the id is the hash.
+    pub genesis: [u8; 32],
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Toml {
+    format: u32,
+    ledger: String,
+    genesis: String,
+}
+
+impl Description {
+    /// The ledger of a genesis key.
+    #[must_use]
+    pub fn of(genesis: [u8; 32]) -> Self {
+        Self {
+            ledger: ledger_id(&genesis),
+            genesis,
+        }
+    }
+
+    /// Reads it; the id must be that of the key.
+    pub fn read(layout: &Layout) -> Result<Self, Error> {
+        let path = layout.description();
+        let foreign = |reason: &str| Error::Foreign {
+            path: layout.root.clone(),
+            reason: reason.to_owned(),
+        };
+        let text = match std::fs::read_to_string(&path) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                return Err(foreign("`ledger.toml` is missing"));
+            }
+            other => other.map_err(|error| Error::io(&path, error))?,
+        };
+        let toml: Toml = toml::from_str(&text).map_err(|error| foreign(error.message()))?;
+        if toml.format != FORMAT {
+            return Err(foreign("this program does not know its format version"));
+        }
+        let mut genesis = [0; 32];
+        hex::decode_to_slice(&toml.genesis, &mut genesis)
+            .map_err(|_| foreign("the genesis key is no key"))?;
+        let description = Self::of(genesis);
+        if description.ledger.to_string() != toml.ledger {
+            return Err(foreign("the ledger id is not that of the genesis key"));
+        }
+        Ok(description)
+    }
+
+    pub(crate) fn write(&self, layout: &Layout) -> Result<(), Error> {
+        let text = format!(
+            "format = {FORMAT}\nledger = \"{}\"\ngenesis = \"{}\"\n",
+            self.ledger,
+            hex::encode(self.genesis)
+        );
+        let path = layout.description();
+        replace(&path, text.as_bytes(), 0o644).map_err(|error| Error::io(&path, error))
+    }
+}
+
+/// Held while a process has the ledger open; the system releases it when the process ends, however it ends.
+#[derive(Debug)]
+pub(crate) struct Lock(
+    #[expect(dead_code, reason = "the lock lives as long as the open file")] File,
+);
+
+impl Lock {
+    /// For the process that writes.
+    pub(crate) fn exclusive(layout: &Layout) -> Result<Self, Error> {
+        Self::take(layout, FlockOperation::NonBlockingLockExclusive)
+    }
+
+    /// For a reader that needs a stopped ledger: keeps a writer from starting meanwhile.
+    pub(crate) fn shared(layout: &Layout) -> Result<Self, Error> {
+        Self::take(layout, FlockOperation::NonBlockingLockShared)
+    }
+
+    fn take(layout: &Layout, operation: FlockOperation) -> Result<Self, Error> {
+        let path = layout.lock();
+        let file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .mode(0o600)
+            .open(&path)
+            .map_err(|error| Error::io(&path, error))?;
+        match flock(&file, operation) {
+            Ok(()) => Ok(Self(file)),
+            Err(rustix::io::Errno::WOULDBLOCK) => Err(Error::Locked {
+                path: layout.root.clone(),
+            }),
+            Err(error) => Err(Error::io(&path, error.into())),
+        }
+    }
+}

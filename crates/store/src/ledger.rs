@@ -1,0 +1,475 @@
+//! The ledger: one data directory, open in one process.
+//!
+//! Everything here is about durable events: a reader never sees one whose fdatasync has not returned.
+
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use countersign_chain::CommandKey;
+use countersign_ids::{Actor, ChainId, CommandId, EventId, Sequence, Time};
+use tokio::sync::{oneshot, watch};
+
+use crate::append::{Append, Level, Receipt};
+use crate::clock::{Clock, SteppedBack};
+use crate::entropy::Entropy;
+use crate::journal::segment::Journal;
+use crate::keyring::Keyring;
+use crate::layout::Lock;
+use crate::log::handover::{Ending, Handover};
+use crate::log::heads::{Accepted, event_of};
+use crate::recover::{Recovered, recover};
+use crate::status::Status;
+use crate::view::{Chain, Head, View};
+use crate::write::prepare::{Tools, prepare, source};
+use crate::write::queue::{Queue, Refused};
+use crate::write::writer::{Outcome, Request, Writer};
+use crate::{Blobs, Description, Entry, Error, Layout, Options, Position};
+
+const QUEUE_REQUESTS: usize = 8192;
+const QUEUE_BYTES: usize = 64 * 1024 * 1024;
+/// The most of the journal that the log may lack; past it, appends are refused until it has caught up.
+const LAG_BYTES: u64 = 256 * 1024 * 1024;
+const RETRY_AFTER: Duration = Duration::from_secs(1);
+
+/// An open ledger.
+#[derive(Debug)]
+pub struct Ledger {
+    view: Arc<View>,
+    queue: Arc<Queue<Request>>,
+    threads: Mutex<Option<Threads>>,
+    handover: Arc<Handover>,
+    entropy: Entropy,
+    keyring: Keyring,
+    clock: Arc<dyn Clock>,
+    blobs: Blobs,
+    layout: Layout,
+    description: Description,
+    _lock: Lock,
+}
+
+#[derive(Debug)]
+struct Threads {
+    writer: JoinHandle<Writer>,
+    log: JoinHandle<()>,
+}
+
+impl Ledger {
+    /// Makes an empty ledger of a genesis key in an empty or absent directory; [`Ledger::open`] opens it.
+    pub fn create(root: &Path, genesis: [u8; 32], options: &Options) -> Result<Description, Error> {
+        let layout = Layout::new(root);
+        if layout.is_ledger() || layout.journal().exists() {
+            return Err(Error::Exists {
+                path: root.to_path_buf(),
+            });
+        }
+        layout.create_dirs()?;
+        let _lock = Lock::exclusive(&layout)?;
+        Journal::create(&layout.journal(), options.segment_bytes, &options.faults)
+            .map_err(|error| Error::io(&layout.journal(), error))?;
+        let description = Description::of(genesis);
+        // Last, because this file is what makes the directory a ledger.
+        description.write(&layout)?;
+        Ok(description)
+    }
+
+    /// Opens a ledger and brings everything behind the journal up to it.
+    pub fn open(root: &Path, options: Options) -> Result<Self, Error> {
+        let layout = Layout::new(root);
+        let description = Description::read(&layout)?;
+        let lock = Lock::exclusive(&layout)?;
+        let blobs = Blobs::new(layout.blobs());
+        let Recovered {
+            view,
+            mut behind,
+            journal,
+            chains,
+        } = recover(&layout, &description, &options, &blobs)?;
+        let queue = Arc::new(Queue::new(QUEUE_REQUESTS, QUEUE_BYTES));
+        let handover = Arc::new(Handover::default());
+        let mut writer = Writer::new(
+            Arc::clone(&view),
+            Arc::clone(&queue),
+            Arc::clone(&handover),
+            journal,
+            Arc::clone(&options.clock),
+            chains,
+        );
+        let spawned = |error| Error::io(root, error);
+        let (board, given) = (Arc::clone(&view), Arc::clone(&handover));
+        let log = std::thread::Builder::new()
+            .name("countersign-log".to_owned())
+            .spawn(move || {
+                let run = std::panic::AssertUnwindSafe(|| behind.run(&given));
+                match std::panic::catch_unwind(run) {
+                    Ok(Ok(())) => {}
+                    Ok(Err(error)) => board.board.stop(&error),
+                    Err(_) => board.board.stop(&Error::Log(sled::Error::ReportableBug(
+                        "the log's thread panicked".to_owned(),
+                    ))),
+                }
+            })
+            .map_err(spawned)?;
+        let writer = std::thread::Builder::new()
+            .name("countersign-writer".to_owned())
+            .spawn(move || {
+                writer.run();
+                writer
+            })
+            .map_err(spawned)?;
+        Ok(Self {
+            view,
+            queue,
+            threads: Mutex::new(Some(Threads { writer, log })),
+            handover,
+            entropy: Entropy::new(),
+            keyring: Keyring::new(layout.keyring()),
+            clock: options.clock,
+            blobs,
+            layout,
+            description,
+            _lock: lock,
+        })
+    }
+
+    /// What `ledger.toml` says.
+    #[must_use]
+    pub const fn description(&self) -> &Description {
+        &self.description
+    }
+
+    /// Where the files lie.
+    #[must_use]
+    pub const fn layout(&self) -> &Layout {
+        &self.layout
+    }
+
+    /// The content-addressed files.
+    #[must_use]
+    pub const fn blobs(&self) -> &Blobs {
+        &self.blobs
+    }
+
+    /// The clock that events get their times from.
+    #[must_use]
+    pub fn now(&self) -> Time {
+        self.clock.now()
+    }
+
+    /// Writes one command's events; returns when they are durable.
+    ///
+    /// The same command again gives its first receipt. After [`Error::DiskFull`], [`Error::Disk`], [`Error::Stopped`] or
+    /// [`Error::Closed`] the command may or may not be in the ledger: send it again once the ledger is open.
+    pub async fn append(&self, append: Append) -> Result<Receipt, Error> {
+        let (chain, command, answer) = self.submit(append)?;
+        let outcome = answer.await.unwrap_or(Err(Error::Closed))?;
+        self.receipt_of(outcome, chain, command)
+    }
+
+    /// [`Ledger::append`] for a thread of its own; never call it from async code.
+    pub fn append_blocking(&self, append: Append) -> Result<Receipt, Error> {
+        let (chain, command, answer) = self.submit(append)?;
+        let outcome = answer.blocking_recv().unwrap_or(Err(Error::Closed))?;
+        self.receipt_of(outcome, chain, command)
+    }
+
+    fn submit(&self, append: Append) -> Result<Submitted, Error> {
+        if self.view.lag() > LAG_BYTES {
+            return Err(Error::Overloaded {
+                retry_after: RETRY_AFTER,
+            });
+        }
+        let now = self.clock.now();
+        let ledger = &self.description.ledger;
+        let tools = Tools {
+            ledger,
+            entropy: &self.entropy,
+            keyring: &self.keyring,
+            now,
+        };
+        let prepared = prepare(&tools, append)?;
+        let (chain, command) = (prepared.chain.clone(), prepared.command);
+        let (reply, answer) = oneshot::channel();
+        self.send(Request::Append {
+            append: Box::new(prepared),
+            reply,
+        })?;
+        Ok((chain, command, answer))
+    }
+
+    fn send(&self, request: Request) -> Result<(), Error> {
+        match self.queue.send(request) {
+            Ok(()) => Ok(()),
+            Err(Refused::Full(_)) => Err(Error::Overloaded {
+                retry_after: RETRY_AFTER,
+            }),
+            Err(Refused::Closed(_)) => Err(self.view.board.stopped().unwrap_or(Error::Closed)),
+        }
+    }
+
+    fn receipt_of(
+        &self,
+        outcome: Outcome,
+        chain: ChainId,
+        command: CommandId,
+    ) -> Result<Receipt, Error> {
+        match outcome {
+            Outcome::Written(receipt) => Ok(receipt),
+            Outcome::Replayed(accepted) => {
+                let mut receipt = self.accepted(chain, command, &accepted)?;
+                receipt.replayed = true;
+                Ok(receipt)
+            }
+        }
+    }
+
+    fn accepted(
+        &self,
+        chain: ChainId,
+        command: CommandId,
+        accepted: &Accepted,
+    ) -> Result<Receipt, Error> {
+        let found = self.chain(&chain, accepted.first)?;
+        let count = usize::try_from(accepted.events).unwrap_or(usize::MAX);
+        let entries = self.view.read(&found, accepted.first.get(), count)?;
+        let last = entries.last().map_or(accepted.first, Entry::sequence);
+        let level = if last.get() < found.recorded() {
+            Level::Recorded
+        } else {
+            Level::Local
+        };
+        Ok(Receipt {
+            chain,
+            command,
+            first: accepted.first,
+            last,
+            events: entries
+                .iter()
+                .map(|entry| (entry.header().id, entry.hash()))
+                .collect(),
+            position: accepted.position,
+            level,
+            replayed: false,
+        })
+    }
+
+    /// The receipt of a command that was accepted, as it would be given now.
+    pub fn receipt(&self, chain: &ChainId, command: &CommandId) -> Result<Option<Receipt>, Error> {
+        let accepted = self
+            .view
+            .log
+            .command(command)?
+            .filter(|accepted| accepted.position <= self.durable());
+        accepted
+            .map(|accepted| self.accepted(chain.clone(), *command, &accepted))
+            .transpose()
+    }
+
+    /// The receipt of the command that `key` makes for this actor, if it was accepted.
+    pub fn receipt_for(
+        &self,
+        chain: &ChainId,
+        actor: &Actor,
+        key: &CommandKey,
+    ) -> Result<Option<Receipt>, Error> {
+        self.receipt(chain, &countersign_chain::command_id(chain, actor, key))
+    }
+
+    /// The receipt of the command that wrote one event.
+    pub fn receipt_at(&self, chain: &ChainId, sequence: Sequence) -> Result<Receipt, Error> {
+        let missing = || Error::Missing {
+            chain: chain.clone(),
+            sequence,
+        };
+        let entry = self.event(chain, sequence)?;
+        self.receipt(chain, &entry.header().commandid)?
+            .ok_or_else(missing)
+    }
+
+    /// The chains that have events, in order of their ids.
+    #[must_use]
+    pub fn chains(&self) -> Vec<(ChainId, Head)> {
+        self.view
+            .all()
+            .into_iter()
+            .filter_map(|chain| Some((chain.id.clone(), chain.head()?)))
+            .collect()
+    }
+
+    /// The end of a chain; `None` if it has no events.
+    #[must_use]
+    pub fn head(&self, chain: &ChainId) -> Option<Head> {
+        self.view.chain(chain)?.head()
+    }
+
+    /// Up to `limit` events from sequence `from` on; fewer only where the chain ends. An unknown chain has none.
+    pub fn read(&self, chain: &ChainId, from: u64, limit: usize) -> Result<Vec<Entry>, Error> {
+        self.view.chain(chain).map_or_else(
+            || Ok(Vec::new()),
+            |chain| self.view.read(&chain, from, limit),
+        )
+    }
+
+    /// One event.
+    pub fn event(&self, chain: &ChainId, sequence: Sequence) -> Result<Entry, Error> {
+        let missing = || Error::Missing {
+            chain: chain.clone(),
+            sequence,
+        };
+        self.read(chain, sequence.get(), 1)?
+            .pop()
+            .ok_or_else(missing)
+    }
+
+    /// Finds an event by its id.
+    pub fn find(&self, id: &EventId) -> Result<Option<Entry>, Error> {
+        let place = self
+            .view
+            .log
+            .events
+            .get(&self.view.log.db, id.uuid().as_bytes())?;
+        let Some((number, sequence)) = place.as_ref().and_then(event_of) else {
+            return Ok(None);
+        };
+        let Some(chain) = self
+            .view
+            .all()
+            .into_iter()
+            .find(|chain| chain.number == number)
+        else {
+            return Ok(None);
+        };
+        Ok(self.view.read(&chain, sequence.get(), 1)?.pop())
+    }
+
+    /// The body of a personal event, for somebody who may read it.
+    pub fn unseal(&self, entry: &Entry) -> Result<Vec<u8>, Error> {
+        let header = entry.header();
+        let (Some(subject), Some(key), Some(body)) =
+            (&header.datasubject, &header.bodykey, entry.body())
+        else {
+            return Ok(entry.body().unwrap_or_default().to_vec());
+        };
+        let source = source(&self.description.ledger, &header.chain);
+        self.keyring
+            .unseal(subject, (&source, &header.id), key, body)
+    }
+
+    /// Destroys the key of a data subject: what it sealed can never be read again.
+    pub fn destroy_key(&self, subject: &countersign_ids::DataSubject) -> Result<(), Error> {
+        self.keyring.destroy(subject)
+    }
+
+    /// Everything before this position is durable and can be read.
+    #[must_use]
+    pub fn durable(&self) -> Position {
+        *self.view.durable.borrow()
+    }
+
+    /// Follows what becomes durable. Compare [`Ledger::head`] or read on after each change; nothing is ever lost, because
+    /// events are read from the ledger and not from here.
+    #[must_use]
+    pub fn subscribe(&self) -> watch::Receiver<Position> {
+        self.view.durable.subscribe()
+    }
+
+    /// Follows what the projections have taken in.
+    #[must_use]
+    pub fn subscribe_folded(&self) -> watch::Receiver<Position> {
+        self.view.folded.subscribe()
+    }
+
+    /// Waits until the projections have taken in `position`, so that a caller sees its own write; `false` if the ledger
+    /// closed first. Callers bound the wait.
+    pub async fn folded(&self, position: Position) -> bool {
+        let mut folded = self.view.folded.subscribe();
+        folded.wait_for(|at| *at >= position).await.is_ok()
+    }
+
+    /// What the ledger says about itself.
+    #[must_use]
+    pub fn status(&self) -> Status {
+        let mut status = self.view.board.read();
+        status.durable = self.durable();
+        status.logged = self.view.logged();
+        status
+    }
+
+    /// Takes the last step back of the clock, to write it down as an event.
+    pub fn take_stepped_back(&self) -> Option<SteppedBack> {
+        self.view.board.with(|status| status.stepped_back.take())
+    }
+
+    /// Says that the clock is right after it jumped ahead; appends go on.
+    pub async fn confirm_clock(&self) -> Result<(), Error> {
+        let (reply, answer) = oneshot::channel();
+        self.send(Request::ConfirmClock { reply })?;
+        answer.await.unwrap_or(Err(Error::Closed))
+    }
+
+    /// Stops cleanly: everything accepted is answered, the log is made durable, and the journal says `closed`.
+    pub fn close(&self) -> Result<(), Error> {
+        let Some(threads) = self
+            .threads
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take()
+        else {
+            return Ok(());
+        };
+        self.queue.close();
+        let writer = threads.writer.join();
+        self.handover.end(Ending::Finish);
+        let log = threads.log.join();
+        if let Some(error) = self.view.board.stopped() {
+            return Err(error);
+        }
+        match (writer, log) {
+            (Ok(mut writer), Ok(())) => writer.close(),
+            _ => Err(Error::Closed),
+        }
+    }
+
+    pub(crate) fn view(&self) -> &Arc<View> {
+        &self.view
+    }
+
+    pub(crate) fn request(&self, request: Request) -> Result<(), Error> {
+        self.send(request)
+    }
+
+    pub(crate) fn chain(&self, id: &ChainId, sequence: Sequence) -> Result<Arc<Chain>, Error> {
+        let missing = || Error::Missing {
+            chain: id.clone(),
+            sequence,
+        };
+        self.view
+            .chain(id)
+            .filter(|chain| sequence.get() < chain.size())
+            .ok_or_else(missing)
+    }
+}
+
+type Submitted = (
+    ChainId,
+    CommandId,
+    oneshot::Receiver<Result<Outcome, Error>>,
+);
+
+impl Drop for Ledger {
+    /// Without [`Ledger::close`] this is like a crash: nothing acknowledged is lost, and the next opening finds no `closed`.
+    fn drop(&mut self) {
+        if let Some(threads) = self
+            .threads
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take()
+        {
+            self.queue.close();
+            drop(threads.writer.join());
+            self.handover.end(Ending::Abandon);
+            drop(threads.log.join());
+        }
+    }
+}

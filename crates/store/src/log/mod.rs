@@ -1,0 +1,157 @@
+//! The log: every event again, in sled, with heads, indexes, tree and projection rows, behind the journal.
+//!
+//! Nothing here is the truth: what is lost or damaged is made again from the journal.
+
+pub(crate) mod behind;
+pub(crate) mod blocks;
+pub(crate) mod filter;
+pub(crate) mod handover;
+pub(crate) mod heads;
+pub(crate) mod keys;
+pub(crate) mod open;
+pub(crate) mod project;
+pub(crate) mod recorded;
+pub(crate) mod runs;
+
+use countersign_chain::Header;
+use countersign_ids::{ChainId, CommandId, EventHash, LedgerId, Sequence};
+
+use crate::entry::verify_run;
+use crate::journal::record;
+use crate::journal::scan::Scan;
+use crate::journal::{Kind, Position};
+use crate::view::Chain;
+
+use crate::{Entry, Error, Layout};
+use heads::Accepted;
+
+/// Width of what the command index holds: see `heads::Accepted`.
+pub(crate) const COMMAND_BYTES: usize = 41;
+/// Width of what the event index holds: chain number and sequence.
+pub(crate) const EVENT_BYTES: usize = 12;
+/// What marks a log that must be made again when the ledger is opened next.
+const DAMAGED: &str = "sled.damaged";
+
+/// The log, as everybody reads it.
+#[derive(Debug)]
+pub(crate) struct Log {
+    pub(crate) db: sled::Db,
+    pub(crate) commands: runs::Index<COMMAND_BYTES>,
+    pub(crate) events: runs::Index<EVENT_BYTES>,
+    layout: Layout,
+}
+
+impl Log {
+    pub(crate) const fn new(
+        db: sled::Db,
+        commands: runs::Index<COMMAND_BYTES>,
+        events: runs::Index<EVENT_BYTES>,
+        layout: Layout,
+    ) -> Self {
+        Self {
+            db,
+            commands,
+            events,
+            layout,
+        }
+    }
+
+    /// The command that has this id, if it was accepted; the open group's commands included.
+    pub(crate) fn command(&self, id: &CommandId) -> Result<Option<Accepted>, Error> {
+        Ok(self
+            .commands
+            .get(&self.db, id.as_bytes())?
+            .as_ref()
+            .map(Accepted::from_bytes))
+    }
+
+    /// Up to `limit` events from `from` on, verified.
+    pub(crate) fn read(
+        &self,
+        ledger: &LedgerId,
+        chain: &Chain,
+        from: u64,
+        limit: usize,
+    ) -> Result<Vec<Entry>, Error> {
+        let mut entries: Vec<Entry> = Vec::new();
+        let mut next = from;
+        while entries.len() < limit {
+            let missing = |reason: &str| Error::ChainDamaged {
+                chain: chain.id.clone(),
+                sequence: Sequence::new(next),
+                reason: reason.to_owned(),
+            };
+            let (first, records) = blocks::read(&self.db, chain.number, Sequence::new(next))?
+                .ok_or_else(|| missing("the log has no block for it"))?;
+            let previous = entries
+                .last()
+                .filter(|_| first.get() == next)
+                .map(Entry::hash);
+            let block = verify_run(ledger, &chain.id, first.get(), previous, records)?;
+            let before = entries.len();
+            let skip = usize::try_from(next.saturating_sub(first.get())).unwrap_or(usize::MAX);
+            entries.extend(block.into_iter().skip(skip).take(limit - before));
+            let taken = entries.len() - before;
+            if taken == 0 {
+                return Err(missing("the log has no block for it"));
+            }
+            next = next.saturating_add(taken as u64);
+        }
+        Ok(entries)
+    }
+
+    /// The same from the journal: every frame is read, so this is for healing only.
+    pub(crate) fn read_journal(
+        &self,
+        ledger: &LedgerId,
+        chain: &Chain,
+        from: u64,
+        limit: usize,
+    ) -> Result<Vec<Entry>, Error> {
+        let mut scan = Scan::new(&self.layout.journal(), Position::ZERO, Position::ZERO)?;
+        let mut found = Vec::new();
+        while let Some(frame) = scan.next_frame()? {
+            if frame.head.kind != Kind::Events {
+                continue;
+            }
+            for record in record::decode(&frame.payload).unwrap_or_default() {
+                let ours = Header::parse(&record.header)
+                    .is_ok_and(|header| header.chain == chain.id && header.sequence.get() >= from);
+                if ours && found.len() < limit {
+                    found.push(record);
+                }
+            }
+            if found.len() >= limit {
+                break;
+            }
+        }
+        verify_run(ledger, &chain.id, from, None, found)
+    }
+
+    /// Remembers, across restarts, that the log must be made again.
+    pub(crate) fn mark_damaged(&self) -> Result<(), Error> {
+        let path = self.layout.root().join(DAMAGED);
+        crate::journal::file::replace(&path, b"", 0o600).map_err(|error| Error::io(&path, error))
+    }
+}
+
+/// The size of a chain in the log and the hash of its last event.
+pub(crate) fn last_hash(
+    db: &sled::Db,
+    ledger: &LedgerId,
+    chain: &ChainId,
+    number: keys::Number,
+) -> Result<Option<(u64, EventHash)>, Error> {
+    let Some((first, records)) = blocks::read(db, number, Sequence::new(u64::MAX))? else {
+        return Ok(None);
+    };
+    let entries = verify_run(ledger, chain, first.get(), None, records)?;
+    Ok(entries
+        .last()
+        .map(|entry| (entry.sequence().get().saturating_add(1), entry.hash())))
+}
+
+/// Whether the log was found damaged since it was made; forgets it.
+pub(crate) fn take_damaged_mark(layout: &Layout) -> bool {
+    std::fs::remove_file(layout.root().join(DAMAGED)).is_ok()
+}

@@ -1,0 +1,67 @@
+//! What can be set about a ledger; the defaults are right for everybody but tests.
+
+use std::sync::Arc;
+
+use countersign_projections::Projection;
+
+use crate::clock::{Clock, SystemClock};
+use crate::journal::Faults;
+
+/// How to open a ledger.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// The size that segments are allocated with.
+    pub segment_bytes: u64,
+    /// Where the time comes from.
+    pub clock: Arc<dyn Clock>,
+    /// The read models that are kept.
+    pub projections: Projections,
+    /// Makes writes fail, in tests.
+    pub faults: Faults,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            segment_bytes: 64 * 1024 * 1024,
+            clock: Arc::new(SystemClock::default()),
+            projections: Projections::all(),
+            faults: Faults::default(),
+        }
+    }
+}
+
+/// A set of read models.
+#[derive(Clone)]
+pub struct Projections(Arc<dyn Fn() -> Vec<Box<dyn Projection>> + Send + Sync>);
+
+impl Projections {
+    /// All that this program has.
+    #[must_use]
+    pub fn all() -> Self {
+        Self(Arc::new(countersign_projections::all))
+    }
+
+    /// None.
+    #[must_use]
+    pub fn none() -> Self {
+        Self(Arc::new(Vec::new))
+    }
+
+    /// Those that `make` makes.
+    pub fn of(make: impl Fn() -> Vec<Box<dyn Projection>> + Send + Sync + 'static) -> Self {
+        Self(Arc::new(make))
+    }
+
+    pub(crate) fn make(&self) -> Vec<Box<dyn Projection>> {
+        (self.0)()
+    }
+}
+
+impl std::fmt::Debug for Projections {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_list()
+            .entries(self.make().iter().map(|projection| projection.name()))
+            .finish()
+    }
+}

@@ -1,0 +1,282 @@
+//! Opening: the log as far as it can be trusted, then the part of the journal that it lacks, through the code that a running
+//! ledger runs.
+//!
+//! The log is set aside, out loud, when it does not open, does not verify, or does not belong to this journal. A log that
+//! reaches further than the journal means that the journal lost something durable: that is damage, and nothing is opened.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, PoisonError, RwLock};
+
+use countersign_chain::{Header, event_hash};
+use countersign_ids::{ChainId, LedgerId};
+use tokio::sync::watch;
+
+use crate::journal::footer::Footer;
+use crate::journal::scan::{self, Frame, Scan};
+use crate::journal::segment::{Journal, Placed};
+use crate::journal::{Kind, frame, record};
+use crate::log::behind::{Behind, Loaded, LogPosition, load};
+use crate::log::handover::{What, Written};
+use crate::log::project::Projector;
+use crate::log::runs::{Index, IndexWriter};
+use crate::log::{COMMAND_BYTES, EVENT_BYTES, Log, keys, open, take_damaged_mark};
+use crate::status::Board;
+use crate::view::{Chain, View};
+use crate::write::chains::{Appender, Marks};
+use crate::{Blobs, Checkpoint, Description, Entry, Error, Layout, Options, Position};
+
+/// A ledger that is open and up to date, before its threads run.
+#[derive(Debug)]
+pub(crate) struct Recovered {
+    pub(crate) view: Arc<View>,
+    pub(crate) behind: Behind,
+    pub(crate) journal: Journal,
+    pub(crate) chains: (BTreeMap<ChainId, Appender>, Marks),
+}
+
+/// Opens everything in a data directory whose lock is held.
+pub(crate) fn recover(
+    layout: &Layout,
+    description: &Description,
+    options: &Options,
+    blobs: &Blobs,
+) -> Result<Recovered, Error> {
+    let board = Board::default();
+    let (db, loaded) = trusted_log(layout, &description.ledger, &board)?;
+    let (commands, command_writer) = Index::<COMMAND_BYTES>::load(&db, keys::COMMANDS)?;
+    let (events, event_writer) = Index::<EVENT_BYTES>::load(&db, keys::EVENTS)?;
+    let from = Position::new(loaded.position.end);
+    let projector = Projector::load(&db, &options.projections)?;
+    let view = Arc::new(View {
+        ledger: description.ledger,
+        chains: RwLock::default(),
+        log: Log::new(db, commands, events, layout.clone()),
+        rows: RwLock::default(),
+        board,
+        durable: watch::Sender::new(from),
+        folded: watch::Sender::new(from),
+        logged: from.get().into(),
+    });
+    let indexes: (IndexWriter<COMMAND_BYTES>, IndexWriter<EVENT_BYTES>) =
+        (command_writer, event_writer);
+    let mut behind = Behind::new(
+        Arc::clone(&view),
+        blobs.clone(),
+        layout.sled(),
+        loaded,
+        indexes,
+        projector,
+    );
+
+    let mut scan = Scan::new(&layout.journal(), from, from)?;
+    let mut footer = Footer::default();
+    while let Some(frame) = scan.next_frame()? {
+        let written = read_frame(&view, &frame, &mut footer)?;
+        if frame.position >= from && frame.head.kind != Kind::Closed {
+            behind.absorb_recovered(&written)?;
+        }
+    }
+    let end = scan.end();
+    if from == Position::ZERO
+        && end.position > Position::ZERO
+        && view.board.read().log_notices.is_empty()
+    {
+        view.board
+            .log_notice("the log was missing and was made again".to_owned());
+    }
+    let journal = Journal::open(
+        &layout.journal(),
+        options.segment_bytes,
+        &options.faults,
+        end,
+        footer,
+    )
+    .map_err(|error| Error::io(&layout.journal(), error))?;
+    behind.catch_up()?;
+    behind.apply()?;
+    behind.sync()?;
+    view.durable.send_replace(journal.durable());
+    view.folded.send_replace(journal.durable());
+    view.board.with(|status| {
+        status.torn = end.torn;
+        status.was_closed = end.closed.is_some();
+    });
+    if let Some(torn) = end.torn {
+        tracing::warn!(at = %torn.at, bytes = torn.bytes, "the end of the journal was torn and is cut off");
+    }
+    let (ends, marks) = behind.ends();
+    let chains = ends
+        .into_iter()
+        .map(|(chain, state)| (chain.id.clone(), Appender::restore(chain, &state)))
+        .collect();
+    Ok(Recovered {
+        view,
+        behind,
+        journal,
+        chains: (chains, marks),
+    })
+}
+
+/// The log, or a new one where it cannot be trusted.
+fn trusted_log(
+    layout: &Layout,
+    ledger: &LedgerId,
+    board: &Board,
+) -> Result<(sled::Db, Loaded), Error> {
+    let dir = layout.sled();
+    if take_damaged_mark(layout) {
+        set_aside(layout, board, "it was found damaged while it was read")?;
+    }
+    match open::open(&dir, ledger)? {
+        Ok(db) => match load(&db).and_then(|loaded| verified(layout, ledger, &db, loaded)) {
+            Ok(loaded) => return Ok((db, loaded)),
+            Err(reason) => {
+                drop(db);
+                set_aside(layout, board, &reason)?;
+            }
+        },
+        Err(reason) => set_aside(layout, board, &reason)?,
+    }
+    let empty = Loaded {
+        heads: Vec::new(),
+        position: LogPosition::default(),
+    };
+    match open::open(&dir, ledger)? {
+        Ok(db) => Ok((db, empty)),
+        Err(reason) => Err(Error::Foreign { path: dir, reason }),
+    }
+}
+
+fn set_aside(layout: &Layout, board: &Board, reason: &str) -> Result<(), Error> {
+    let aside = open::set_aside(&layout.sled())?;
+    board.log_notice(format!(
+        "the log was set aside as `{}` and made again: {reason}",
+        aside.display()
+    ));
+    board.with(|status| status.set_aside = Some(aside));
+    Ok(())
+}
+
+/// Whether the log belongs to this journal and its heads are the ends of its blocks.
+fn verified(
+    layout: &Layout,
+    ledger: &LedgerId,
+    db: &sled::Db,
+    loaded: Loaded,
+) -> Result<Loaded, String> {
+    let position = loaded.position;
+    if position.end > 0 {
+        let found = scan::frame_at(&layout.journal(), Position::new(position.frame))
+            .map_err(|error| error.to_string())?;
+        // Where the journal holds no frame at all, the scan decides whether it lost one.
+        if found.is_some_and(|found| {
+            found.head.crc() != position.crc || found.end.get() != position.end
+        }) {
+            return Err("it belongs to another journal".to_owned());
+        }
+    }
+    for (number, row) in &loaded.heads {
+        let last = crate::log::last_hash(db, ledger, &row.chain, *number)
+            .map_err(|error| error.to_string())?;
+        if last != Some((row.state.size(), row.state.head())) {
+            return Err(format!("the end of chain `{}` is not its head", row.chain));
+        }
+    }
+    Ok(loaded)
+}
+
+/// Takes a frame apart into what the log takes in. Unknown chains become known.
+fn read_frame(view: &View, frame: &Frame, footer: &mut Footer) -> Result<Written, Error> {
+    let damaged = |what: &str| {
+        Error::from(scan::Error::Damaged {
+            at: frame.position,
+            what: what.to_owned(),
+        })
+    };
+    let place = Placed {
+        at: frame.position,
+        end: frame.end,
+        crc: frame.head.crc(),
+    };
+    let what = match frame.head.kind {
+        Kind::Events => {
+            let records = record::decode(&frame.payload)
+                .ok_or_else(|| damaged("the events of a frame are malformed"))?;
+            let mut entries = Vec::with_capacity(records.len());
+            for record in records {
+                let header =
+                    Header::parse(&record.header).map_err(|error| damaged(&error.to_string()))?;
+                let hash = event_hash(&record.header);
+                footer.event(&header.chain, header.sequence, hash);
+                entries.push(Entry::from_parts(header, hash, record));
+            }
+            let first = entries
+                .first()
+                .ok_or_else(|| damaged("a frame holds no event"))?
+                .header();
+            let one = entries.iter().all(|entry| {
+                let header = entry.header();
+                header.chain == first.chain && header.commandid == first.commandid
+            });
+            if !one {
+                return Err(damaged("a frame holds more than one command"));
+            }
+            What::Events {
+                chain: known(view, &first.chain.clone()),
+                entries,
+            }
+        }
+        Kind::Checkpoint => {
+            let mut payload = frame.payload.as_slice();
+            let part = |payload: &mut &[u8]| {
+                frame::take(payload).and_then(|part| String::from_utf8(part.to_vec()).ok())
+            };
+            let chain = part(&mut payload).and_then(|chain| chain.parse().ok());
+            let checkpoint = part(&mut payload).and_then(Checkpoint::of_note);
+            match (chain, checkpoint) {
+                (Some(chain), Some(checkpoint)) => What::Checkpoint {
+                    chain: known(view, &chain),
+                    checkpoint,
+                },
+                _ => return Err(damaged("a checkpoint is malformed")),
+            }
+        }
+        Kind::Footer => {
+            *footer = Footer::default();
+            return Ok(Written {
+                place,
+                what: What::Other,
+            });
+        }
+        Kind::Closed => {
+            return Ok(Written {
+                place,
+                what: What::Other,
+            });
+        }
+        Kind::Prepared | Kind::Committed | Kind::Voided => {
+            return Err(damaged(
+                "a frame of a replicated ledger, which this program cannot open",
+            ));
+        }
+    };
+    footer.frame();
+    Ok(Written { place, what })
+}
+
+fn known(view: &View, id: &ChainId) -> Arc<Chain> {
+    if let Some(chain) = view.chain(id) {
+        return chain;
+    }
+    let number = view
+        .chains
+        .read()
+        .unwrap_or_else(PoisonError::into_inner)
+        .len();
+    let chain = Arc::new(Chain::new(
+        id.clone(),
+        u32::try_from(number).unwrap_or(u32::MAX),
+    ));
+    view.add(Arc::clone(&chain));
+    chain
+}

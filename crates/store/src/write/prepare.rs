@@ -1,0 +1,172 @@
+//! What can be done for an append before the writer sees it, on the caller's own thread.
+//!
+//! Bodies are checked, salted, hashed and sealed here, so that the one writer thread only does what depends on order.
+
+use countersign_chain::header::check_text;
+use countersign_chain::{body_hash, command_id, json};
+use countersign_ids::{
+    Actor, BodyHash, BodyKey, ChainId, CommandId, DataSubject, EventId, EventType, LedgerId,
+    RequestDigest, Retention, Salt, SiteId, SubjectRef, Time, limits,
+};
+
+use crate::append::{Append, Condition, NewEvent, Stamp};
+use crate::entropy::Entropy;
+use crate::keyring::Keyring;
+use crate::{Error, PAYLOAD_BYTES_MAX};
+
+/// The most events of one command that the store takes; the domain is stricter.
+pub(crate) const EVENTS_MAX: usize = 1024;
+/// What one event takes in a frame besides its body, at most: header, salt and three lengths.
+const AROUND_BODY_BYTES: usize = limits::HEADER_BYTES_MAX + 16 + 12;
+
+/// An append as the writer takes it.
+#[derive(Debug)]
+pub(crate) struct Prepared {
+    pub(crate) chain: ChainId,
+    pub(crate) actor: Actor,
+    pub(crate) command: CommandId,
+    pub(crate) request_digest: Option<RequestDigest>,
+    pub(crate) condition: Option<Condition>,
+    pub(crate) causation: Option<EventId>,
+    pub(crate) correlation: Option<String>,
+    pub(crate) traceparent: Option<String>,
+    pub(crate) events: Vec<PreparedEvent>,
+    pub(crate) bytes: usize,
+}
+
+/// One event of it.
+#[derive(Debug)]
+pub(crate) struct PreparedEvent {
+    pub(crate) event_type: EventType,
+    pub(crate) subject: SubjectRef,
+    pub(crate) site: Option<SiteId>,
+    pub(crate) retention: Retention,
+    pub(crate) id: EventId,
+    pub(crate) salt: Salt,
+    pub(crate) body: Vec<u8>,
+    pub(crate) body_hash: BodyHash,
+    pub(crate) sealed: Option<(BodyKey, DataSubject)>,
+    pub(crate) platformhead: Stamp,
+    pub(crate) valid: Option<(Time, Time)>,
+}
+
+/// What sealing and ids need.
+#[derive(Debug)]
+pub(crate) struct Tools<'a> {
+    pub(crate) ledger: &'a LedgerId,
+    pub(crate) entropy: &'a Entropy,
+    pub(crate) keyring: &'a Keyring,
+    pub(crate) now: Time,
+}
+
+/// Checks an append and does everything for it that needs no order.
+pub(crate) fn prepare(tools: &Tools<'_>, append: Append) -> Result<Prepared, Error> {
+    let refused = |index, reason: &str| Error::Refused {
+        index,
+        reason: reason.to_owned(),
+    };
+    if append.events.is_empty() || append.events.len() > EVENTS_MAX {
+        return Err(refused(
+            0,
+            "a command has at least one event and at most 1024",
+        ));
+    }
+    for (name, text) in [
+        ("correlationid", &append.correlation),
+        ("traceparent", &append.traceparent),
+    ] {
+        if let Some(text) = text {
+            check_text(name, text).map_err(|error| refused(0, &crate::status::chain_of(&error)))?;
+        }
+    }
+    let command = command_id(&append.chain, &append.actor, &append.command);
+    let mut events = Vec::with_capacity(append.events.len());
+    let mut bytes = 0_usize;
+    for (index, event) in append.events.into_iter().enumerate() {
+        check(&append.chain, &event).map_err(|reason| refused(index, &reason))?;
+        let event = prepare_event(tools, &append.chain, event)?;
+        if event.body.len() > limits::BODY_BYTES_MAX {
+            return Err(refused(index, "the body is larger than 256 KiB"));
+        }
+        bytes = bytes
+            .saturating_add(event.body.len())
+            .saturating_add(AROUND_BODY_BYTES);
+        if bytes > PAYLOAD_BYTES_MAX {
+            return Err(refused(index, "the command is larger than a frame can be"));
+        }
+        events.push(event);
+    }
+    Ok(Prepared {
+        chain: append.chain,
+        actor: append.actor,
+        command,
+        request_digest: append.request_digest,
+        condition: append.condition,
+        causation: append.causation,
+        correlation: append.correlation,
+        traceparent: append.traceparent,
+        events,
+        bytes,
+    })
+}
+
+fn check(chain: &ChainId, event: &NewEvent) -> Result<(), String> {
+    json::check(&event.body)
+        .map_err(|error| format!("the body is not one I-JSON object: {error}"))?;
+    if event.body.len() > limits::BODY_BYTES_MAX {
+        return Err("the body is larger than 256 KiB".to_owned());
+    }
+    if (event.retention == Retention::Personal) != event.seal.is_some() {
+        return Err("a personal body, and no other, is sealed".to_owned());
+    }
+    if chain.is_platform() && event.platformhead != Stamp::None {
+        return Err("the platform chain names no head of itself".to_owned());
+    }
+    Ok(())
+}
+
+fn prepare_event(
+    tools: &Tools<'_>,
+    chain: &ChainId,
+    event: NewEvent,
+) -> Result<PreparedEvent, Error> {
+    let drawn = |error| Error::io(std::path::Path::new("the system's randomness"), error);
+    let id = new_id(tools.now, tools.entropy.draw().map_err(drawn)?)
+        .ok_or_else(|| drawn(std::io::Error::other("no id can be made")))?;
+    let salt = Salt::from_bytes(tools.entropy.draw().map_err(drawn)?);
+    let (body, sealed) = match event.seal {
+        None => (event.body, None),
+        Some(subject) => {
+            let source = source(tools.ledger, chain);
+            let sealed =
+                tools
+                    .keyring
+                    .seal(tools.entropy, &subject, (&source, &id), &event.body)?;
+            (sealed.body, Some((sealed.key, subject)))
+        }
+    };
+    Ok(PreparedEvent {
+        event_type: event.event_type,
+        subject: event.subject,
+        site: event.site,
+        retention: event.retention,
+        id,
+        salt,
+        body_hash: body_hash(&salt, &body),
+        body,
+        sealed,
+        platformhead: event.platformhead,
+        valid: event.valid,
+    })
+}
+
+/// The `source` attribute of a chain.
+pub(crate) fn source(ledger: &LedgerId, chain: &ChainId) -> String {
+    format!("/ledgers/{ledger}/chains/{chain}")
+}
+
+fn new_id(now: Time, random: [u8; 10]) -> Option<EventId> {
+    EventId::from_uuid(
+        uuid::Builder::from_unix_timestamp_millis(now.unix_millis(), &random).into_uuid(),
+    )
+}

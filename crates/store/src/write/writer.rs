@@ -1,0 +1,364 @@
+//! The one writer: takes what waits, checks it in order, writes one group, waits for the disk, answers.
+//!
+//! A group closes when it is large or when nothing more waits, never by a timer. Nobody is answered, not even with a refusal
+//! that depends on the group, before the group's fdatasync returned. After a failure of the disk the writer stops: nothing
+//! more is acknowledged, and what the group held is known again when the ledger is opened next.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+
+use countersign_ids::ChainId;
+use tokio::sync::oneshot;
+
+use super::chains::{Appender, Marks, Moment};
+use super::prepare::Prepared;
+use super::queue::{Queue, Sized};
+use crate::append::{Level, Receipt};
+use crate::clock::{Clock, Reading, Watch};
+use crate::journal::frame::put;
+use crate::journal::segment::{Journal, Placed};
+use crate::journal::{Kind, record};
+use crate::log::handover::{Handover, What, Written};
+use crate::log::heads::Accepted;
+use crate::view::{Chain, View};
+use crate::{Checkpoint, Entry, Error};
+
+/// A group of more bytes than this is written before anything else is taken in; larger ones are slower.
+const GROUP_BYTES: usize = 1024 * 1024;
+
+/// What the writer is asked.
+#[derive(Debug)]
+pub(crate) enum Request {
+    Append {
+        append: Box<Prepared>,
+        reply: Reply<Outcome>,
+    },
+    Checkpoint {
+        chain: Arc<Chain>,
+        checkpoint: Checkpoint,
+        reply: Reply<()>,
+    },
+    ConfirmClock {
+        reply: Reply<()>,
+    },
+}
+
+/// Where an answer goes; it wakes the caller from the writer's thread.
+pub(crate) type Reply<T> = oneshot::Sender<Result<T, Error>>;
+
+/// What became of an append.
+#[derive(Debug)]
+pub(crate) enum Outcome {
+    Written(Receipt),
+    Replayed(Accepted),
+}
+
+impl Sized for Request {
+    fn bytes(&self) -> usize {
+        match self {
+            Self::Append { append, .. } => append.bytes,
+            Self::Checkpoint { checkpoint, .. } => checkpoint.note.len(),
+            Self::ConfirmClock { .. } => 0,
+        }
+    }
+}
+
+/// An answer that waits for the disk.
+#[derive(Debug)]
+enum Waiting {
+    Append(Reply<Outcome>, Result<Outcome, Error>),
+    Done(Reply<()>, Result<(), Error>),
+}
+
+/// The state of the writer's thread.
+#[derive(Debug)]
+pub(crate) struct Writer {
+    view: Arc<View>,
+    queue: Arc<Queue<Request>>,
+    handover: Arc<Handover>,
+    journal: Journal,
+    chains: BTreeMap<ChainId, Appender>,
+    marks: Marks,
+    clock: Arc<dyn Clock>,
+    watch: Watch,
+    jumped: bool,
+    payload: Vec<u8>,
+    waiting: Vec<Waiting>,
+    written: Vec<Written>,
+}
+
+impl Writer {
+    pub(crate) fn new(
+        view: Arc<View>,
+        queue: Arc<Queue<Request>>,
+        handover: Arc<Handover>,
+        journal: Journal,
+        clock: Arc<dyn Clock>,
+        chains: (BTreeMap<ChainId, Appender>, Marks),
+    ) -> Self {
+        let watch = Watch::start(clock.as_ref());
+        let (chains, marks) = chains;
+        Self {
+            view,
+            queue,
+            handover,
+            journal,
+            chains,
+            marks,
+            clock,
+            watch,
+            jumped: false,
+            payload: Vec::new(),
+            waiting: Vec::new(),
+            written: Vec::new(),
+        }
+    }
+
+    /// Runs until the queue is closed and empty.
+    pub(crate) fn run(&mut self) {
+        let mut inbox = VecDeque::new();
+        while self.queue.receive(&mut inbox).is_some() {
+            while let Some(request) = inbox.pop_front() {
+                self.take(request);
+                if self.journal.group_bytes() >= GROUP_BYTES {
+                    self.commit();
+                }
+            }
+            self.commit();
+        }
+    }
+
+    /// Writes the frame of a clean stop. Nothing is written after it.
+    pub(crate) fn close(&mut self) -> Result<(), Error> {
+        if let Some(error) = self.view.board.stopped() {
+            return Err(error);
+        }
+        if !self.journal.fits(0) {
+            self.journal.roll(0).map_err(|error| self.failed(error))?;
+        }
+        self.journal.push(Kind::Closed, &[]);
+        self.journal.commit().map_err(|error| self.failed(error))
+    }
+
+    fn take(&mut self, request: Request) {
+        match request {
+            Request::Append { append, reply } => {
+                let outcome = self.append(append);
+                self.waiting.push(Waiting::Append(reply, outcome));
+            }
+            Request::Checkpoint {
+                chain,
+                checkpoint,
+                reply,
+            } => {
+                let outcome = self.checkpoint(chain, checkpoint);
+                self.waiting.push(Waiting::Done(reply, outcome));
+            }
+            Request::ConfirmClock { reply } => {
+                self.watch.confirm(self.clock.as_ref());
+                self.view.board.with(|status| status.clock_jumped = false);
+                self.waiting.push(Waiting::Done(reply, Ok(())));
+            }
+        }
+    }
+
+    fn append(&mut self, append: Box<Prepared>) -> Result<Outcome, Error> {
+        if let Some(error) = self.view.board.stopped() {
+            return Err(error);
+        }
+        if let Some(accepted) = self.view.log.command(&append.command)? {
+            if accepted.request != append.request_digest {
+                return Err(Error::Mismatch {
+                    command: append.command,
+                });
+            }
+            return Ok(Outcome::Replayed(accepted));
+        }
+        if let Some(error) = self.view.board.damaged(&append.chain) {
+            return Err(error);
+        }
+        let now = self.now()?;
+        if let Some(appender) = self.chains.get(&append.chain) {
+            let moment = Moment {
+                time: appender.time(now),
+                marks: self.marks,
+            };
+            appender.check(&append, now, &moment)?;
+            return self.write(append, &moment);
+        }
+        let number = u32::try_from(self.chains.len()).unwrap_or(u32::MAX);
+        let chain = Arc::new(Chain::new(append.chain.clone(), number));
+        let appender = Appender::empty(&self.view.ledger, Arc::clone(&chain));
+        let moment = Moment {
+            time: now,
+            marks: self.marks,
+        };
+        appender.check(&append, now, &moment)?;
+        self.view.add(chain);
+        self.chains.insert(append.chain.clone(), appender);
+        self.write(append, &moment)
+    }
+
+    /// Builds the events of an append that nothing refuses any more, and puts them into the group as one frame.
+    fn write(&mut self, mut append: Box<Prepared>, moment: &Moment) -> Result<Outcome, Error> {
+        let Some(appender) = self.chains.get_mut(&append.chain) else {
+            return Err(Error::Closed);
+        };
+        let chain = Arc::clone(&appender.chain);
+        let first = appender.size();
+        let events = std::mem::take(&mut append.events);
+        let mut entries = Vec::with_capacity(events.len());
+        self.payload.clear();
+        for event in events {
+            let entry = appender.build(&self.view.ledger, &append, event, moment);
+            record::encode(&mut self.payload, entry.record());
+            if append.chain.is_platform() {
+                self.marks.note(
+                    entry.header().event_type.family(),
+                    entry.sequence(),
+                    entry.hash(),
+                );
+            }
+            entries.push(entry);
+        }
+        let placed = self.push(Kind::Events)?;
+        for entry in &entries {
+            self.journal
+                .note(&append.chain, entry.sequence(), entry.hash());
+        }
+        let accepted = Accepted {
+            chain: chain.number,
+            first: countersign_ids::Sequence::new(first),
+            events: u32::try_from(entries.len()).unwrap_or(u32::MAX),
+            position: placed.end,
+            request: append.request_digest,
+        };
+        self.view
+            .log
+            .commands
+            .insert(*append.command.as_bytes(), accepted.to_bytes());
+        let receipt = receipt(&append, &accepted, &entries);
+        self.written.push(Written {
+            place: placed,
+            what: What::Events { chain, entries },
+        });
+        Ok(Outcome::Written(receipt))
+    }
+
+    fn checkpoint(&mut self, chain: Arc<Chain>, checkpoint: Checkpoint) -> Result<(), Error> {
+        if let Some(error) = self.view.board.stopped() {
+            return Err(error);
+        }
+        self.payload.clear();
+        put(&mut self.payload, chain.id.to_string().as_bytes());
+        put(&mut self.payload, checkpoint.note.as_bytes());
+        let place = self.push(Kind::Checkpoint)?;
+        self.written.push(Written {
+            place,
+            what: What::Checkpoint { chain, checkpoint },
+        });
+        Ok(())
+    }
+
+    /// Adds the payload to the group, beginning a new segment where it does not fit into this one.
+    fn push(&mut self, kind: Kind) -> Result<Placed, Error> {
+        if !self.journal.fits(self.payload.len()) {
+            self.commit();
+            if let Some(error) = self.view.board.stopped() {
+                return Err(error);
+            }
+            self.journal
+                .roll(self.payload.len())
+                .map_err(|error| self.failed(error))?;
+        }
+        Ok(self.journal.push(kind, &self.payload))
+    }
+
+    /// Makes the group durable, shows it to everybody and answers.
+    fn commit(&mut self) {
+        let committed = self.journal.commit().map_err(|error| self.failed(error));
+        match committed {
+            Ok(()) => {
+                for written in &self.written {
+                    written.publish();
+                }
+                if !self.written.is_empty() {
+                    self.view.durable.send_replace(self.journal.durable());
+                }
+                self.waiting.drain(..).for_each(Waiting::answer);
+                self.handover.give(&mut self.written);
+            }
+            Err(_) => {
+                // The group may or may not survive: nobody is told that it did.
+                for waiting in self.waiting.drain(..) {
+                    let error = self.view.board.stopped().unwrap_or(Error::Closed);
+                    waiting.fail(error);
+                }
+                self.written.clear();
+            }
+        }
+    }
+
+    fn failed(&self, error: std::io::Error) -> Error {
+        let error = Error::io(self.journal.dir(), error);
+        self.view.board.stop(&error);
+        error
+    }
+
+    fn now(&mut self) -> Result<countersign_ids::Time, Error> {
+        match self.watch.read(self.clock.as_ref()) {
+            Reading::Steady(now) => {
+                if std::mem::take(&mut self.jumped) {
+                    self.view.board.with(|status| status.clock_jumped = false);
+                }
+                Ok(now)
+            }
+            Reading::SteppedBack(back) => {
+                tracing::warn!(from = %back.from, to = %back.to, "the clock stepped back");
+                self.view
+                    .board
+                    .with(|status| status.stepped_back = Some(back));
+                Ok(back.to)
+            }
+            Reading::Jumped { expected, now } => {
+                self.jumped = true;
+                self.view.board.with(|status| status.clock_jumped = true);
+                Err(Error::ClockJumped { expected, now })
+            }
+        }
+    }
+}
+
+impl Waiting {
+    fn answer(self) {
+        // A caller that went away does not need its answer; its command is in the ledger all the same.
+        match self {
+            Self::Append(reply, outcome) => drop(reply.send(outcome)),
+            Self::Done(reply, outcome) => drop(reply.send(outcome)),
+        }
+    }
+
+    fn fail(self, error: Error) {
+        match self {
+            Self::Append(reply, outcome) => drop(reply.send(Err(outcome.err().unwrap_or(error)))),
+            Self::Done(reply, outcome) => drop(reply.send(Err(outcome.err().unwrap_or(error)))),
+        }
+    }
+}
+
+fn receipt(append: &Prepared, accepted: &Accepted, entries: &[Entry]) -> Receipt {
+    let last = entries.last().map_or(accepted.first, Entry::sequence);
+    Receipt {
+        chain: append.chain.clone(),
+        command: append.command,
+        first: accepted.first,
+        last,
+        events: entries
+            .iter()
+            .map(|entry| (entry.header().id, entry.hash()))
+            .collect(),
+        position: accepted.position,
+        level: Level::Local,
+        replayed: false,
+    }
+}

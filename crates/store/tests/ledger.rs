@@ -1,0 +1,142 @@
+//! A ledger from outside: what is appended is read, also after it was closed, dropped, or lost its log.
+
+mod support;
+
+use countersign_ids::RequestDigest;
+use countersign_store::{Condition, Error, Ledger, Match};
+use support::*;
+
+#[test]
+fn what_is_appended_is_read_and_the_same_command_gives_its_first_receipt() {
+    let dir = tempfile::tempdir().unwrap();
+    let ledger = fresh(dir.path(), options());
+    let first = ledger.append_blocking(command("blog", "one")).unwrap();
+    let second = ledger.append_blocking(command("blog", "two")).unwrap();
+    assert_eq!((first.first.get(), second.first.get()), (0, 1));
+    let again = ledger.append_blocking(command("blog", "one")).unwrap();
+    assert!(again.replayed);
+    assert_eq!(
+        (again.events, again.position),
+        (first.events.clone(), first.position)
+    );
+    let read = ledger.read(&chain("blog"), 0, 10).unwrap();
+    assert_eq!(read.len(), 2);
+    assert_eq!(read[0].body().unwrap(), br#"{"name":"one"}"#);
+    ledger.close().unwrap();
+    assert!(matches!(
+        ledger.append_blocking(command("blog", "three")),
+        Err(Error::Closed)
+    ));
+}
+
+#[test]
+fn it_is_the_same_after_a_stop_a_crash_and_the_loss_of_its_log() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut receipts = Vec::new();
+    let ledger = fresh(dir.path(), options());
+    for number in 0..500 {
+        receipts.push(
+            ledger
+                .append_blocking(command("blog", &format!("c{number}")))
+                .unwrap(),
+        );
+        receipts.push(
+            ledger
+                .append_blocking(command("shop", &format!("c{number}")))
+                .unwrap(),
+        );
+    }
+    ledger.close().unwrap();
+    drop(ledger);
+    for how in ["closed", "dropped", "log deleted", "log damaged"] {
+        match how {
+            "log deleted" => std::fs::remove_dir_all(dir.path().join("sled")).unwrap(),
+            "log damaged" => std::fs::write(dir.path().join("sled/db"), b"not a log").unwrap(),
+            _ => {}
+        }
+        let ledger = Ledger::open(dir.path(), options()).unwrap();
+        assert_eq!(ledger.status().was_closed, how == "closed", "{how}");
+        assert_eq!(
+            ledger.status().set_aside.is_some(),
+            how == "log damaged",
+            "{how}"
+        );
+        assert_eq!(
+            ledger.status().log_notices.is_empty(),
+            !how.starts_with("log "),
+            "{how}"
+        );
+        for receipt in &receipts {
+            let found = ledger
+                .receipt(&receipt.chain, &receipt.command)
+                .unwrap()
+                .unwrap();
+            assert_eq!(&found, receipt, "{how}");
+        }
+        for id in ["blog", "shop"] {
+            let read = ledger.read(&chain(id), 0, 10_000).unwrap();
+            assert_eq!(read.len(), 500, "{how}");
+            let part = ledger.read(&chain(id), 123, 45).unwrap();
+            let hashes = |entries: &[countersign_store::Entry]| {
+                entries.iter().map(|entry| entry.hash()).collect::<Vec<_>>()
+            };
+            assert_eq!(hashes(&part), hashes(&read[123..168]), "{how}");
+        }
+        drop(ledger);
+    }
+}
+
+#[test]
+fn a_condition_conflicts_with_what_came_after_and_a_mismatch_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let ledger = fresh(dir.path(), options());
+    ledger.append_blocking(command("blog", "one")).unwrap();
+    let with = |name: &str, condition| {
+        let mut append = command("blog", name);
+        append.condition = Some(condition);
+        append
+    };
+    assert!(matches!(
+        ledger.append_blocking(with("two", Condition::unchanged(0))),
+        Err(Error::Conflict { .. })
+    ));
+    ledger
+        .append_blocking(with("two", Condition::unchanged(1)))
+        .unwrap();
+    let other = Match {
+        subject: Some("site-b".parse().unwrap()),
+        ..Match::default()
+    };
+    ledger
+        .append_blocking(with(
+            "three",
+            Condition {
+                seen: 1,
+                matching: vec![other],
+            },
+        ))
+        .unwrap();
+    let mut again = command("blog", "three");
+    again.request_digest = Some(RequestDigest::from_bytes([1; 16]));
+    assert!(matches!(
+        ledger.append_blocking(again),
+        Err(Error::Mismatch { .. })
+    ));
+    assert_eq!(ledger.head(&chain("blog")).unwrap().size, 3);
+}
+
+#[test]
+fn a_second_opener_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let ledger = fresh(dir.path(), options());
+    assert!(matches!(
+        Ledger::open(dir.path(), options()),
+        Err(Error::Locked { .. })
+    ));
+    assert!(matches!(
+        Ledger::create(dir.path(), GENESIS, &options()),
+        Err(Error::Exists { .. })
+    ));
+    drop(ledger);
+    Ledger::open(dir.path(), options()).unwrap();
+}

@@ -1,0 +1,93 @@
+//! What the store's tests share: small events, a clock with hands, and an audit after every step.
+
+#![expect(dead_code, reason = "each test file uses a part of this")]
+
+use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use countersign_chain::CommandKey;
+use countersign_ids::{Actor, AuthType, ChainId, EventType, Retention, Time};
+use countersign_store::clock::Clock;
+use countersign_store::{Append, Ledger, NewEvent, Options, Projections, Stamp};
+
+/// The raw genesis key of the tests; nothing here verifies signatures.
+pub const GENESIS: [u8; 32] = [7; 32];
+
+/// Small segments, so that tests roll them, and no projections.
+pub fn options() -> Options {
+    Options {
+        segment_bytes: 64 * 1024,
+        projections: Projections::none(),
+        ..Options::default()
+    }
+}
+
+/// Makes a ledger and opens it.
+pub fn fresh(root: &Path, options: Options) -> Ledger {
+    Ledger::create(root, GENESIS, &options).unwrap();
+    Ledger::open(root, options).unwrap()
+}
+
+pub fn chain(id: &str) -> ChainId {
+    id.parse().unwrap()
+}
+
+pub fn actor() -> Actor {
+    Actor {
+        kind: AuthType::Service,
+        id: "tester".parse().unwrap(),
+    }
+}
+
+pub fn event(fact: &str, subject: &str, body: &str) -> NewEvent {
+    NewEvent {
+        event_type: EventType::new("site", fact, 1).unwrap(),
+        subject: subject.parse().unwrap(),
+        site: None,
+        retention: Retention::Evidence,
+        body: body.as_bytes().to_vec(),
+        seal: None,
+        platformhead: Stamp::None,
+        valid: None,
+    }
+}
+
+pub fn key(key: &str) -> CommandKey {
+    CommandKey::Key(key.to_owned())
+}
+
+/// A command of one small event.
+pub fn command(chain_id: &str, name: &str) -> Append {
+    let body = format!("{{\"name\":\"{name}\"}}");
+    Append::new(
+        chain(chain_id),
+        actor(),
+        key(name),
+        vec![event("registered", "site-a", &body)],
+    )
+}
+
+/// A clock that stands still until it is set.
+#[derive(Debug, Default)]
+pub struct Hands {
+    wall: AtomicU64,
+    steady: AtomicU64,
+}
+
+impl Hands {
+    pub fn set(&self, wall: u64, steady: u64) {
+        self.wall.store(wall, Ordering::SeqCst);
+        self.steady.store(steady, Ordering::SeqCst);
+    }
+}
+
+impl Clock for Hands {
+    fn now(&self) -> Time {
+        Time::from_unix_millis(self.wall.load(Ordering::SeqCst))
+    }
+
+    fn steady(&self) -> Duration {
+        Duration::from_millis(self.steady.load(Ordering::SeqCst))
+    }
+}
