@@ -15,12 +15,12 @@ pub mod connector;
 pub mod deploy;
 pub mod evaluation;
 pub mod freeze;
-//GEN
+pub mod generate;
 pub mod heads;
 pub mod keys;
 pub mod platform;
 pub mod reason;
-//SAM
+pub mod samples;
 pub mod site;
 pub mod tenant;
 pub mod token;
