@@ -10,7 +10,7 @@ use std::{collections::BTreeSet, fmt::Write as _};
 use countersign_ids::limits;
 
 /// The largest integer that every JSON reader keeps exactly (RFC 7493 section 2.2).
-pub const INTEGER_MAX: i64 = 9_007_199_254_740_991;
+pub const INTEGER_MAX: u64 = limits::JSON_INTEGER_MAX;
 
 /// Why some bytes are not acceptable JSON.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -119,7 +119,7 @@ fn write_value(out: &mut String, value: &Value, depth: usize) -> Result<(), Erro
         Value::Number(number) => {
             let integer = number
                 .as_i64()
-                .filter(|integer| integer.abs() <= INTEGER_MAX);
+                .filter(|integer| integer.unsigned_abs() <= INTEGER_MAX);
             let integer = integer.ok_or_else(|| Error::Number(number.to_string()))?;
             let _ = write!(out, "{integer}");
         }
@@ -298,7 +298,7 @@ impl Scanner<'_> {
         let integer = text
             .parse::<i64>()
             .ok()
-            .filter(|integer| integer.abs() <= INTEGER_MAX && text != "-0");
+            .filter(|integer| integer.unsigned_abs() <= INTEGER_MAX && text != "-0");
         if plain && integer.is_some() {
             Ok(())
         } else {
@@ -374,6 +374,7 @@ mod tests {
             "1.0",
             "-",
             "99999999999999999999",
+            "-9223372036854775808",
         ] {
             refuses(format!("{{\"a\":{number}}}").as_bytes(), |error| {
                 matches!(error, Error::Number(_))
@@ -417,14 +418,19 @@ mod tests {
         );
         assert!(parse_canonical(b"{\"a\":1}").is_ok());
         assert_eq!(parse_canonical(b"{\"a\": 1}"), Err(Error::NotCanonical));
-        assert!(canonical(&serde_json::json!({"a": 0.5})).is_err());
+        for number in [serde_json::json!(0.5), i64::MIN.into(), u64::MAX.into()] {
+            assert!(
+                matches!(canonical(&number), Err(Error::Number(_))),
+                "{number}"
+            );
+        }
     }
 
     fn values() -> impl Strategy<Value = Value> {
         let leaf = prop_oneof![
             Just(Value::Null),
             any::<bool>().prop_map(Value::from),
-            (-INTEGER_MAX..=INTEGER_MAX).prop_map(Value::from),
+            (-(INTEGER_MAX as i64)..=INTEGER_MAX as i64).prop_map(Value::from),
             any::<String>().prop_map(Value::from),
         ];
         leaf.prop_recursive(4, 32, 6, |inner| {

@@ -5,10 +5,11 @@
 
 use std::collections::BTreeSet;
 
-use countersign_ids::{Digest, LedgerId};
+use countersign_ids::{Code, Digest, LedgerId};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::codes;
 use crate::dsse::DsseError;
 use crate::wire::{OrDash, PublicKey, V1, WireError};
 
@@ -137,6 +138,13 @@ pub enum KeyError {
     /// A name or an origin outside of the grammar of note key names.
     #[error("`{0}` is no key name: it is 1 to 255 bytes of printable ASCII without a space or `+`")]
     Name(String),
+}
+
+impl KeyError {
+    /// The stable code.
+    pub const fn code(&self) -> Code {
+        codes::KEY_STATEMENT_REFUSED
+    }
 }
 
 impl KeyStatement {

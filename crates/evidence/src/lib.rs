@@ -5,7 +5,7 @@
 //! with `Verified` is constructed by verification only.
 
 pub mod action;
-//CHECKS
+pub mod checks;
 pub mod codes;
 pub mod delivery;
 pub mod document;
@@ -14,6 +14,7 @@ pub mod enrolment;
 pub mod keys;
 pub mod message;
 pub mod order;
+pub mod refusal;
 pub mod ring;
 pub mod statement;
 pub mod wire;
@@ -27,6 +28,7 @@ pub use dsse::{Envelope, PayloadType};
 pub use keys::{EndReason, KeyStatement, Role};
 pub use message::{ConnectorMessage, Mode, Outcome, OutcomeResult, VerifiedMessage};
 pub use order::{Order, VerifiedOrder};
+pub use refusal::Refusal;
 pub use ring::{KeyHistory, KeyRing};
 pub use statement::{Alg, Decision, Scope, SignedStatement, Statement, VerifiedStatement};
 pub use wire::{JsonObject, OrDash, PublicKey};

@@ -56,6 +56,8 @@ pub enum Mode {
     RollbackOnly,
     /// No order, and as quiet as can be.
     Dark,
+    /// It saw two histories of the chain: no order until it is paired again.
+    Quiet,
     /// Stopped at the site.
     Stopped,
 }

@@ -1,0 +1,556 @@
+//! The checks that a connector makes of every order, as named steps in their order; an auditor makes the same ones.
+//!
+//! Every fact about the site is an argument, the clock too: nothing is looked up here. [`check_order`] runs all steps
+//! that need no look at the site, [`CheckedOrder::check_site`] the last two. docs/format.md, "The connector's checks".
+
+use std::collections::BTreeSet;
+
+use countersign_chain as chain;
+use countersign_chain::checkpoint::{self, Checkpoint};
+use countersign_chain::{Header, merkle, note};
+use countersign_ids::{
+    ActionId, ApproverId, ChainId, ConnectorId, Digest, LedgerId, Nonce, Sequence, SiteId, Time,
+    limits,
+};
+use serde::Deserialize;
+
+use crate::delivery::Delivery;
+use crate::document::{DOCUMENT_REPLACE, PinnedDocument};
+use crate::dsse::Envelope;
+use crate::keys::Role;
+use crate::message::{Mode, TreeHead};
+use crate::order::{Order, VerifiedOrder};
+use crate::refusal::Refusal;
+use crate::ring::KeyRing;
+use crate::statement::{Decision, Scope, SignedStatement, VerifiedStatement};
+use crate::wire::{JsonObject, OrDash, PublicKey};
+
+/// The kind of action that brings a release back: the only one that passes in mode rollback-only.
+pub const RELEASE_ROLLBACK: &str = "release.rollback";
+
+/// What the connector knows of itself and its site, without looking at the site.
+#[derive(Debug, Clone, Copy)]
+pub struct Facts<'a> {
+    /// What it may still do.
+    pub mode: Mode,
+    /// Who it is.
+    pub connector: &'a ConnectorId,
+    /// The generation of its pairing.
+    pub generation: u64,
+    /// The document in force; it also names ledger, chain and site.
+    pub document: &'a PinnedDocument,
+    /// The keys of the ledger, by the statements that the connector follows.
+    pub ring: &'a KeyRing,
+    /// The last checkpoint that it accepted.
+    pub accepted: TreeHead,
+    /// Nonces of orders that it saw.
+    pub nonces: &'a BTreeSet<Nonce>,
+    /// The sequence of the last order that it accepted.
+    pub last_sequence: Option<Sequence>,
+    /// Digests of statements that it executed under, kept until their `not_after`.
+    pub executed: &'a BTreeSet<Digest>,
+    /// Its own clock.
+    pub now: Time,
+}
+
+/// What the connector found when it looked at the site for this order.
+#[derive(Debug, Clone, Copy)]
+pub struct SiteNow<'a> {
+    /// The state, in the form of the precondition.
+    pub current: &'a JsonObject,
+    /// SHA-256 of the rollback plan as it was proved just now, `-` where there is none.
+    pub rollback_digest: OrDash<Digest>,
+}
+
+/// A check that did not pass, and as much of the order as may be believed.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+#[error("{refusal}")]
+pub struct Refused {
+    /// The check.
+    pub refusal: Refusal,
+    /// SHA-256 of the payload delivered: what the refusal answers. None where no order could be read.
+    pub order_digest: Option<Digest>,
+    /// The order, where its signature was good: its nonce is persisted.
+    pub order: Option<Box<VerifiedOrder>>,
+}
+
+/// An order that passed every check but those of the site.
+#[derive(Debug, Clone, PartialEq)]
+pub struct CheckedOrder {
+    order: VerifiedOrder,
+    statements: Vec<VerifiedStatement>,
+    checkpoint: TreeHead,
+    ring: KeyRing,
+}
+
+/// An order that passed every check: what the connector may execute, and what it persists in `Prepared` first.
+#[derive(Debug, Clone, PartialEq)]
+pub struct PassedOrder(CheckedOrder);
+
+/// Runs every check that needs no look at the site, in the order of the format.
+pub fn check_order(delivery: &Delivery, facts: &Facts<'_>) -> Result<CheckedOrder, Refused> {
+    let opened = Opened::open(delivery).map_err(|refusal| Refused {
+        refusal,
+        order_digest: None,
+        order: None,
+    })?;
+    let order_digest = Some(opened.envelope.payload_digest());
+    let unsigned = |refusal| Refused {
+        refusal,
+        order_digest,
+        order: None,
+    };
+    mode(&opened.order, facts.mode).map_err(unsigned)?;
+    let ring = follow_keys(facts.ring, &delivery.keys).map_err(unsigned)?;
+    let order = signature(&opened.envelope, &ring).map_err(unsigned)?;
+    let signed = |refusal| Refused {
+        refusal,
+        order_digest,
+        order: Some(Box::new(order.clone())),
+    };
+    let (statements, checkpoint) =
+        check_signed(&opened, order.order(), delivery, facts, &ring).map_err(signed)?;
+    Ok(CheckedOrder {
+        order,
+        statements,
+        checkpoint,
+        ring,
+    })
+}
+
+fn check_signed(
+    opened: &Opened,
+    order: &Order,
+    delivery: &Delivery,
+    facts: &Facts<'_>,
+    ring: &KeyRing,
+) -> Result<(Vec<VerifiedStatement>, TreeHead), Refusal> {
+    audience(
+        order,
+        &Audience::of(facts.document, facts.connector, facts.generation),
+    )?;
+    document(order, facts.document)?;
+    time(order, facts.now)?;
+    unseen(order, facts.nonces, facts.last_sequence)?;
+    action(order, &opened.action, &opened.header)?;
+    let statements = statements(order, facts.document, facts.now, facts.executed)?;
+    let checkpoint = proofs(opened, delivery, ring, facts.accepted)?;
+    Ok((statements, checkpoint))
+}
+
+impl CheckedOrder {
+    /// The order.
+    pub const fn order(&self) -> &Order {
+        self.order.order()
+    }
+
+    /// Runs the last two checks: the precondition and the readiness of the rollback.
+    pub fn check_site(self, site: &SiteNow<'_>) -> Result<PassedOrder, Refused> {
+        let checked = precondition(self.order(), site.current)
+            .and_then(|()| readiness(self.order(), site.rollback_digest));
+        match checked {
+            Ok(()) => Ok(PassedOrder(self)),
+            Err(refusal) => Err(Refused {
+                refusal,
+                order_digest: Some(*self.order.digest()),
+                order: Some(Box::new(self.order)),
+            }),
+        }
+    }
+}
+
+impl PassedOrder {
+    /// The order.
+    pub const fn order(&self) -> &Order {
+        self.0.order.order()
+    }
+
+    /// SHA-256 of the order's payload.
+    pub const fn order_digest(&self) -> &Digest {
+        self.0.order.digest()
+    }
+
+    /// The statements that it consumes: their digests are kept until their `not_after`.
+    pub fn statements(&self) -> &[VerifiedStatement] {
+        &self.0.statements
+    }
+
+    /// The checkpoint that the connector accepts with it.
+    pub const fn checkpoint(&self) -> TreeHead {
+        self.0.checkpoint
+    }
+
+    /// The keys, the delivery's statements followed.
+    pub const fn ring(&self) -> &KeyRing {
+        &self.0.ring
+    }
+}
+
+/// A delivery taken apart: bytes that fit together, nothing believed yet.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Opened {
+    /// The header, parsed from E.
+    pub header: Header,
+    /// E itself: the leaf.
+    pub leaf: Vec<u8>,
+    /// The action that B names.
+    pub action: ActionId,
+    /// The envelope that B holds.
+    pub envelope: Envelope,
+    /// The order in the envelope, unverified.
+    pub order: Order,
+}
+
+/// What is read of the body of `action.authorized`; its other members are evidence for auditors.
+#[derive(Deserialize)]
+struct AuthorizedBody {
+    action: ActionId,
+    envelope: Envelope,
+}
+
+impl Opened {
+    /// Takes the order out of B, B by `bodyhash`, E as the leaf.
+    pub fn open(delivery: &Delivery) -> Result<Self, Refusal> {
+        let malformed = |what: String| Refusal::Malformed(what);
+        let leaf = delivery.event.header.as_bytes().to_vec();
+        let header = Header::parse(&leaf).map_err(|error| malformed(error.to_string()))?;
+        if header.event_type.to_string() != "dev.countersign.action.authorized.v1" {
+            return Err(malformed(format!("the event is `{}`", header.event_type)));
+        }
+        let body = delivery.event.body.as_bytes();
+        if chain::body_hash(&delivery.event.salt, body) != header.bodyhash {
+            return Err(Refusal::Body);
+        }
+        chain::json::check(body).map_err(|error| malformed(error.to_string()))?;
+        let body: AuthorizedBody =
+            serde_json::from_slice(body).map_err(|error| malformed(error.to_string()))?;
+        let order = Order::parse(body.envelope.unverified_payload())
+            .map_err(|error| malformed(error.to_string()))?;
+        Ok(Self {
+            header,
+            leaf,
+            action: body.action,
+            envelope: body.envelope,
+            order,
+        })
+    }
+}
+
+/// Step 1: the connector's mode lets this order pass.
+pub fn mode(order: &Order, mode: Mode) -> Result<(), Refusal> {
+    let passes = match mode {
+        Mode::Normal => true,
+        Mode::AskForAll => !order.statements.is_empty(),
+        Mode::RollbackOnly => order.action_object.kind.as_str() == RELEASE_ROLLBACK,
+        Mode::Hold | Mode::Dark | Mode::Quiet | Mode::Stopped => false,
+    };
+    if passes {
+        Ok(())
+    } else {
+        Err(Refusal::Mode(mode))
+    }
+}
+
+/// Step 2, before the signature: key statements newer than the connector's.
+pub fn follow_keys(ring: &KeyRing, statements: &[Envelope]) -> Result<KeyRing, Refusal> {
+    let mut next = ring.clone();
+    for statement in statements {
+        next.follow(statement).map_err(Refusal::Keys)?;
+    }
+    Ok(next)
+}
+
+/// Step 2: the signature of an order key that the statements add and do not end.
+pub fn signature(envelope: &Envelope, ring: &KeyRing) -> Result<VerifiedOrder, Refusal> {
+    let mut orders = ring
+        .current(Role::Order)
+        .map(|held| VerifiedOrder::verify(envelope, &held.key));
+    orders.find_map(Result::ok).ok_or(Refusal::Signature)
+}
+
+/// For whom an order is.
+#[derive(Debug, Clone, Copy)]
+pub struct Audience<'a> {
+    /// The ledger.
+    pub ledger: &'a LedgerId,
+    /// The tenant's chain.
+    pub chain: &'a ChainId,
+    /// The site.
+    pub site: &'a SiteId,
+    /// The connector.
+    pub connector: &'a ConnectorId,
+    /// The generation of its pairing.
+    pub generation: u64,
+}
+
+impl<'a> Audience<'a> {
+    /// The connector at the site of this document.
+    pub const fn of(
+        document: &'a PinnedDocument,
+        connector: &'a ConnectorId,
+        generation: u64,
+    ) -> Self {
+        Self {
+            ledger: &document.ledger,
+            chain: &document.chain,
+            site: &document.site,
+            connector,
+            generation,
+        }
+    }
+}
+
+/// Step 3: audience and generation.
+pub fn audience(order: &Order, of: &Audience<'_>) -> Result<(), Refusal> {
+    let differs = [
+        ("ledger", order.ledger != *of.ledger),
+        ("chain", order.chain != *of.chain),
+        (
+            "site",
+            order.site != *of.site || order.action_object.site != *of.site,
+        ),
+        ("connector", order.connector != *of.connector),
+    ];
+    if let Some((member, _)) = differs.iter().find(|(_, differs)| *differs) {
+        return Err(Refusal::Audience(member));
+    }
+    if order.generation == of.generation {
+        Ok(())
+    } else {
+        Err(Refusal::Generation {
+            wanted: of.generation,
+            found: order.generation,
+        })
+    }
+}
+
+/// Step 3, still the audience: the order was made for the document in force.
+pub fn document(order: &Order, document: &PinnedDocument) -> Result<(), Refusal> {
+    match document.digest() {
+        Ok(digest) if digest == order.document_digest => Ok(()),
+        _ => Err(Refusal::Document),
+    }
+}
+
+/// Step 4: the times of order and action, by the clock given.
+pub fn time(order: &Order, now: Time) -> Result<(), Refusal> {
+    window(order)?;
+    if now < order.not_before {
+        return Err(Refusal::NotYet {
+            from: order.not_before,
+            now,
+        });
+    }
+    let until = order.expires.min(order.action_object.expires);
+    if now > until {
+        Err(Refusal::Expired { until, now })
+    } else {
+        Ok(())
+    }
+}
+
+/// Step 4, without a clock: the order counts for no longer than an order may.
+pub fn window(order: &Order) -> Result<(), Refusal> {
+    let fits = order.not_before <= order.expires
+        && order.expires.millis_since(order.not_before) <= limits::ORDER_LIFETIME_MILLIS;
+    if fits { Ok(()) } else { Err(Refusal::Window) }
+}
+
+/// Step 5: the nonce is unseen and the sequence above the last accepted.
+pub fn unseen(
+    order: &Order,
+    nonces: &BTreeSet<Nonce>,
+    last: Option<Sequence>,
+) -> Result<(), Refusal> {
+    if nonces.contains(&order.nonce) {
+        return Err(Refusal::NonceSeen(order.nonce));
+    }
+    match last {
+        Some(last) if order.sequence <= last => Err(Refusal::Sequence {
+            last,
+            found: order.sequence,
+        }),
+        _ => Ok(()),
+    }
+}
+
+/// Step 6: event, order, action object and every statement name one action.
+pub fn action(order: &Order, of_body: &ActionId, header: &Header) -> Result<(), Refusal> {
+    let same = order.action == *of_body
+        && header.ledger == order.ledger
+        && header.chain == order.chain
+        && order.rollback_digest == order.action_object.rollback_digest;
+    if !same {
+        return Err(Refusal::Action);
+    }
+    let digest = order
+        .action_object
+        .digest()
+        .map_err(|error| Refusal::Malformed(error.to_string()))?;
+    for signed in &order.statements {
+        let statement = signed.unverified().map_err(Refusal::Statement)?;
+        let same = statement.ledger == order.ledger
+            && statement.chain == order.chain
+            && statement.site == order.site
+            && statement.action == order.action
+            && statement.action_digest == digest
+            && statement.rollback_digest == order.rollback_digest
+            && statement.decision == Decision::Approve;
+        if !same {
+            return Err(Refusal::StatementAction(statement.credential));
+        }
+    }
+    Ok(())
+}
+
+/// Step 7: each statement against the pinned approvers, its times and its one use; then the floor.
+pub fn statements(
+    order: &Order,
+    document: &PinnedDocument,
+    now: Time,
+    executed: &BTreeSet<Digest>,
+) -> Result<Vec<VerifiedStatement>, Refusal> {
+    let mut verified: Vec<VerifiedStatement> = Vec::new();
+    let mut people: BTreeSet<&ApproverId> = BTreeSet::new();
+    for signed in &order.statements {
+        verified.push(statement(signed, document, now, executed)?);
+    }
+    let round = verified.first().map(|first| first.statement().round);
+    for one in &verified {
+        let statement = one.statement();
+        if !people.insert(&statement.approver) || Some(statement.round) != round {
+            return Err(Refusal::StatementRepeated(statement.approver.clone()));
+        }
+    }
+    let floor = document.approvals_for(&order.action_object.kind);
+    let replaces = order.action_object.kind.as_str() == DOCUMENT_REPLACE;
+    let broken = verified
+        .iter()
+        .any(|one| one.statement().scope == Scope::BreakGlass);
+    let approvals = u64::try_from(people.len()).unwrap_or(u64::MAX);
+    if approvals >= floor || (broken && !replaces) {
+        Ok(verified)
+    } else {
+        Err(Refusal::Floor {
+            wanted: floor,
+            found: approvals,
+        })
+    }
+}
+
+fn statement(
+    signed: &SignedStatement,
+    document: &PinnedDocument,
+    now: Time,
+    executed: &BTreeSet<Digest>,
+) -> Result<VerifiedStatement, Refusal> {
+    let named = signed.unverified().map_err(Refusal::Statement)?;
+    let Some(credential) = document.credential(&named.approver, &named.credential) else {
+        return Err(Refusal::StatementUnpinned(named.credential));
+    };
+    let verified = signed.verify(credential).map_err(Refusal::Statement)?;
+    if named.scope == Scope::BreakGlass && !document.break_glass {
+        return Err(Refusal::BreakGlass(named.approver));
+    }
+    if !named.counts_at(now) {
+        return Err(Refusal::StatementTime {
+            credential: named.credential,
+            now,
+        });
+    }
+    if executed.contains(verified.digest()) {
+        return Err(Refusal::StatementExecuted(*verified.digest()));
+    }
+    Ok(verified)
+}
+
+/// Step 8: the checkpoint's signature, its size, the inclusion of E, and consistency with what was accepted.
+pub fn proofs(
+    opened: &Opened,
+    delivery: &Delivery,
+    ring: &KeyRing,
+    accepted: TreeHead,
+) -> Result<TreeHead, Refusal> {
+    let head = open_checkpoint(ring, &opened.header.chain, &delivery.checkpoint)?;
+    if head.size < accepted.size {
+        return Err(Refusal::CheckpointBehind {
+            accepted: accepted.size,
+            found: head.size,
+        });
+    }
+    let fits = delivery.inclusion.len() <= limits::PROOF_HASHES_MAX
+        && delivery.consistency.len() <= limits::PROOF_HASHES_MAX;
+    if !fits {
+        return Err(Refusal::Malformed("a proof is too long".to_owned()));
+    }
+    let nodes = |hashes: &[crate::wire::ProofHash]| {
+        hashes
+            .iter()
+            .map(|hash| *hash.as_bytes())
+            .collect::<Vec<_>>()
+    };
+    let leaf = merkle::leaf_hash(&opened.leaf);
+    let index = opened.header.sequence.get();
+    merkle::verify_inclusion(
+        &leaf,
+        index,
+        head.size,
+        &nodes(&delivery.inclusion),
+        &head.root,
+    )
+    .map_err(|_| Refusal::Inclusion)?;
+    let (old, new) = (accepted.root.as_bytes(), &head.root);
+    merkle::verify_consistency(
+        accepted.size,
+        head.size,
+        old,
+        new,
+        &nodes(&delivery.consistency),
+    )
+    .map_err(|_| Refusal::Consistency)?;
+    Ok(TreeHead {
+        size: head.size,
+        root: Digest::from_bytes(head.root),
+    })
+}
+
+/// A signed note of `chain`, by a checkpoint key that the statements add and do not end.
+pub fn open_checkpoint(
+    ring: &KeyRing,
+    chain: &ChainId,
+    note: &str,
+) -> Result<checkpoint::TreeHead, Refusal> {
+    let origin = checkpoint::origin(ring.origin(), chain);
+    let known: Vec<note::Verifier> = ring
+        .current(Role::Checkpoint)
+        .filter_map(|held| verifier(&origin, &held.key))
+        .collect();
+    match Checkpoint::open(note.as_bytes(), &known) {
+        Ok(checkpoint) if checkpoint.origin == origin => Ok(checkpoint.head),
+        _ => Err(Refusal::Checkpoint),
+    }
+}
+
+/// The verifier of notes of one origin by one key; none where the key is no point of the curve.
+pub fn verifier(origin: &str, key: &PublicKey) -> Option<note::Verifier> {
+    let key = ed25519_dalek::VerifyingKey::from_bytes(key.as_bytes()).ok()?;
+    note::Verifier::new(origin, key).ok()
+}
+
+/// Step 9: the site is in the state that the action was planned against.
+pub fn precondition(order: &Order, current: &JsonObject) -> Result<(), Refusal> {
+    if order.action_object.precondition == *current {
+        Ok(())
+    } else {
+        Err(Refusal::Precondition)
+    }
+}
+
+/// Step 10: the rollback plan, proved again just now, is the one that was approved.
+pub fn readiness(order: &Order, rollback_digest: OrDash<Digest>) -> Result<(), Refusal> {
+    if order.rollback_digest == rollback_digest {
+        Ok(())
+    } else {
+        Err(Refusal::Readiness)
+    }
+}
