@@ -30,6 +30,12 @@ pub enum WireError {
     NotCanonical,
 }
 
+impl From<countersign_ids::Invalid> for WireError {
+    fn from(invalid: countersign_ids::Invalid) -> Self {
+        Self::Shape(invalid.to_string())
+    }
+}
+
 /// Reads signed bytes: strict JSON, the exact members, and byte-identical to their own RFC 8785 form.
 pub fn parse<T: DeserializeOwned + Serialize>(bytes: &[u8]) -> Result<T, WireError> {
     chain::json::check(bytes).map_err(|error| WireError::Json(error.to_string()))?;
