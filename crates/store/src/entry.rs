@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use countersign_chain::{Body, Header, Record, body_hash, event_hash, genesis_hash};
+use countersign_chain::{Body, Header, Record, Verified, body_hash, event_hash, genesis_hash};
 use countersign_ids::{ChainId, EventHash, LedgerId, Sequence};
 
 use crate::Error;
@@ -69,6 +69,13 @@ impl Entry {
             .len()
             .saturating_add(self.body().map_or(16, <[u8]>::len))
             .saturating_add(28)
+    }
+}
+
+impl From<Verified> for Entry {
+    fn from(verified: Verified) -> Self {
+        let (header, hash, record) = verified.into_parts();
+        Self::from_parts(header, hash, record)
     }
 }
 

@@ -1,0 +1,216 @@
+//! What each command does, from parsed arguments to an exit code.
+
+use std::fs;
+use std::io::{self, Write};
+use std::path::Path;
+
+use countersign_ids::Code;
+
+use super::{Command, ExportArgs, ProveArgs, RebuildArgs, ShowArgs, TimelineArgs, USAGE, VerifyArgs};
+use crate::codes;
+use crate::export::{self, ExportError, Scope};
+use crate::open::open;
+use crate::progress::Progress;
+use crate::prove::{ProveError, prove};
+use crate::rebuild::{RebuildError, rebuild};
+use crate::report::Verdict;
+use crate::show::{Filter, ShowError, Style, show};
+use crate::source::SourceError;
+use crate::timeline::timeline;
+use crate::verdict::Demands;
+use crate::verify::{GenesisPin, PinError, Pins, parse_keys, verify};
+
+/// A failure with the exit code and the page that go with it.
+struct Failure {
+    exit: u8,
+    code: Option<Code>,
+    message: String,
+}
+
+/// Runs one command; gives the exit code.
+pub fn run(command: &Command, out: &mut dyn Write, err: &mut dyn Write) -> u8 {
+    let outcome = match command {
+        Command::Verify(arguments) => run_verify(arguments, out),
+        Command::Show(arguments) => run_show(arguments, out),
+        Command::Export(arguments) => run_export(arguments, out, err),
+        Command::Rebuild(arguments) => run_rebuild(arguments, out),
+        Command::Prove(arguments) => run_prove(arguments, out),
+        Command::Timeline(arguments) => run_timeline(arguments, out),
+    };
+    match outcome {
+        Ok(exit) => exit,
+        Err(failure) => {
+            let code = failure.code.map(|code| format!(" [{}]", code.id)).unwrap_or_default();
+            // Nothing is left to do if standard error is gone too.
+            writeln!(err, "replay: {}{code}", failure.message).ok();
+            failure.exit
+        }
+    }
+}
+
+fn run_verify(arguments: &VerifyArgs, out: &mut dyn Write) -> Result<u8, Failure> {
+    let pins = read_pins(arguments)?;
+    let demands = Demands { allow: arguments.allow.iter().copied().collect(), strict: arguments.strict };
+    let mut progress = Progress::on_terminal();
+    let verdict = open(&arguments.source)
+        .and_then(|mut source| verify(source.as_mut(), &pins, &demands, &mut progress))
+        .or_else(|error| Verdict::of_unread(&arguments.source, &error).ok_or(error))?;
+    let text = if arguments.json { verdict.to_json() + "\n" } else { verdict.to_text() };
+    out.write_all(text.as_bytes())?;
+    Ok(verdict.exit)
+}
+
+fn read_pins(arguments: &VerifyArgs) -> Result<Pins, Failure> {
+    let keys = |path: &Option<std::path::PathBuf>| -> Result<_, Failure> {
+        path.as_deref().map(|path| Ok(parse_keys(&read_text(path)?)?)).transpose()
+    };
+    Ok(Pins {
+        genesis: arguments.genesis.as_deref().map(GenesisPin::parse).transpose()?,
+        approvers: keys(&arguments.approvers)?,
+        connectors: keys(&arguments.connectors)?,
+        witnesses: keys(&arguments.witnesses)?,
+        at_least: arguments.at_least.as_deref().map(read_text).transpose()?,
+    })
+}
+
+fn read_text(path: &Path) -> Result<String, Failure> {
+    let failed = |error| SourceError::Io { path: path.display().to_string(), error };
+    Ok(fs::read_to_string(path).map_err(failed)?)
+}
+
+fn style(json: bool) -> Style {
+    if json { Style::Json } else { Style::Text }
+}
+
+fn run_show(arguments: &ShowArgs, out: &mut dyn Write) -> Result<u8, Failure> {
+    let source = open(&arguments.source)?;
+    let filter = Filter {
+        chain: arguments.chain.clone(),
+        from: arguments.from,
+        limit: arguments.limit,
+        event_type: arguments.event_type.clone(),
+        action: arguments.action.clone(),
+    };
+    show(source.as_ref(), &filter, style(arguments.json), out)?;
+    Ok(0)
+}
+
+fn run_timeline(arguments: &TimelineArgs, out: &mut dyn Write) -> Result<u8, Failure> {
+    let source = open(&arguments.source)?;
+    let (tenant, action) = (arguments.tenant.as_deref(), arguments.action.as_deref());
+    timeline(source.as_ref(), tenant, action, style(arguments.json), out)?;
+    Ok(0)
+}
+
+fn run_export(arguments: &ExportArgs, out: &mut dyn Write, err: &mut dyn Write) -> Result<u8, Failure> {
+    let source = open(&arguments.source)?;
+    let scope = Scope { tenant: arguments.tenant.clone(), attachments: arguments.attachments };
+    let mut progress = Progress::on_terminal();
+    let exported = export::export(source.as_ref(), &scope, &arguments.out, &mut progress)?;
+    for warning in &exported.warnings {
+        writeln!(err, "replay: {warning}")?;
+    }
+    if arguments.json {
+        writeln!(out, "{}", serde_json::to_string(&exported).unwrap_or_default())?;
+    } else {
+        writeln!(
+            out,
+            "wrote {}: {} events of {} chains, {} blobs, {} bytes, {}",
+            arguments.out.display(),
+            exported.events,
+            exported.chains,
+            exported.blobs,
+            exported.bytes,
+            exported.digest
+        )?;
+    }
+    Ok(0)
+}
+
+fn run_rebuild(arguments: &RebuildArgs, out: &mut dyn Write) -> Result<u8, Failure> {
+    let mut progress = Progress::on_terminal();
+    let report = rebuild(&arguments.source, arguments.check, &mut progress)?;
+    let text = if arguments.json { report.to_json() + "\n" } else { report.to_text() };
+    out.write_all(text.as_bytes())?;
+    Ok(report.exit())
+}
+
+fn run_prove(arguments: &ProveArgs, out: &mut dyn Write) -> Result<u8, Failure> {
+    let source = open(&arguments.source)?;
+    let proof = prove(source.as_ref(), &arguments.chain, arguments.sequence)?.to_string();
+    match &arguments.out {
+        None => out.write_all(proof.as_bytes())?,
+        Some(path) => {
+            let failed = |error| SourceError::Io { path: path.display().to_string(), error };
+            fs::write(path, proof).map_err(failed)?;
+        }
+    }
+    Ok(0)
+}
+
+impl From<SourceError> for Failure {
+    fn from(error: SourceError) -> Self {
+        let message = chain(&error);
+        Self { exit: error.exit(), code: Some(error.code()), message }
+    }
+}
+
+impl From<PinError> for Failure {
+    fn from(error: PinError) -> Self {
+        Self { exit: USAGE, code: None, message: error.to_string() }
+    }
+}
+
+impl From<io::Error> for Failure {
+    fn from(error: io::Error) -> Self {
+        Self { exit: USAGE, code: None, message: format!("cannot write the output: {error}") }
+    }
+}
+
+impl From<ShowError> for Failure {
+    fn from(error: ShowError) -> Self {
+        match error {
+            ShowError::Source(error) => error.into(),
+            ShowError::Output(error) => error.into(),
+        }
+    }
+}
+
+impl From<ExportError> for Failure {
+    fn from(error: ExportError) -> Self {
+        match error {
+            ExportError::Source(error) => error.into(),
+            error => Self { exit: error.exit(), code: Some(codes::EXPORT), message: chain(&error) },
+        }
+    }
+}
+
+impl From<ProveError> for Failure {
+    fn from(error: ProveError) -> Self {
+        match error {
+            ProveError::Source(error) => error.into(),
+            error => Self { exit: 2, code: Some(codes::NOT_FOUND), message: chain(&error) },
+        }
+    }
+}
+
+impl From<RebuildError> for Failure {
+    fn from(error: RebuildError) -> Self {
+        match error {
+            RebuildError::Source(error) => error.into(),
+            error => Self { exit: error.exit(), code: Some(error.code()), message: chain(&error) },
+        }
+    }
+}
+
+/// An error and its causes on one line, printed once, here.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut message = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        message.push_str(": ");
+        message.push_str(&cause.to_string());
+        source = cause.source();
+    }
+    message
+}

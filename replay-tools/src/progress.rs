@@ -1,0 +1,51 @@
+//! A progress line on standard error, and only where that is a terminal.
+
+use std::io::IsTerminal as _;
+use std::time::Duration;
+
+use indicatif::{ProgressBar, ProgressStyle};
+
+/// Events between two updates.
+const EVERY: u64 = 1024;
+
+/// Counts events as they pass.
+#[derive(Debug)]
+pub struct Progress {
+    bar: ProgressBar,
+    count: u64,
+}
+
+impl Progress {
+    /// Shows progress if standard error is a terminal.
+    pub fn on_terminal() -> Self {
+        let bar = if std::io::stderr().is_terminal() { ProgressBar::new_spinner() } else { ProgressBar::hidden() };
+        if let Ok(style) = ProgressStyle::with_template("{spinner} {msg} {human_pos} events, {per_sec}") {
+            bar.set_style(style);
+        }
+        bar.enable_steady_tick(Duration::from_millis(200));
+        Self { bar, count: 0 }
+    }
+
+    /// Shows nothing.
+    pub fn hidden() -> Self {
+        Self { bar: ProgressBar::hidden(), count: 0 }
+    }
+
+    /// Names what is being done.
+    pub fn step(&self, what: &'static str) {
+        self.bar.set_message(what);
+    }
+
+    /// Counts one event.
+    pub fn event(&mut self) {
+        self.count += 1;
+        if self.count.is_multiple_of(EVERY) {
+            self.bar.set_position(self.count);
+        }
+    }
+
+    /// Clears the line.
+    pub fn finish(&self) {
+        self.bar.finish_and_clear();
+    }
+}

@@ -1,0 +1,168 @@
+//! One chain as it streams by: continuity, bodies, and the roots of its tree at the sizes that somebody named.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use countersign_chain::{Body, ChainState, Header, Record, body_hash, event_hash, json, merkle};
+use countersign_ids::{ChainId, EventHash, LedgerId, Retention, Time};
+
+use super::fault::{Checked, bad, need};
+use super::leaves::Hash;
+use crate::source::Form;
+
+/// Root and last event at one size of a chain.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Snapshot {
+    /// The root.
+    pub root: Hash,
+    /// The hash of the last event; none at size 0.
+    pub last: Option<EventHash>,
+}
+
+/// The last event that went by.
+#[derive(Debug)]
+struct Last {
+    hash: EventHash,
+    sequence: u64,
+    time: Time,
+    platformhead: Option<u64>,
+}
+
+/// One chain under verification.
+#[derive(Debug)]
+pub(crate) struct ChainRun {
+    ledger: LedgerId,
+    chain: ChainId,
+    form: Form,
+    state: ChainState,
+    frontier: merkle::Frontier,
+    last: Option<Last>,
+    count: u64,
+    wanted: BTreeSet<u64>,
+    known: BTreeMap<u64, Snapshot>,
+}
+
+impl ChainRun {
+    /// A chain of which nothing was read yet; the roots at the sizes `wanted` will be kept.
+    pub(crate) fn new(ledger: LedgerId, chain: ChainId, form: Form, wanted: BTreeSet<u64>) -> Self {
+        let state = ChainState::genesis(&ledger, &chain);
+        let frontier = merkle::Frontier::default();
+        let (last, known) = (None, BTreeMap::new());
+        Self { ledger, chain, form, state, frontier, last, count: 0, wanted, known }
+    }
+
+    /// Events so far.
+    pub(crate) fn count(&self) -> u64 {
+        self.count
+    }
+
+    /// How much of it the source holds.
+    pub(crate) fn form(&self) -> Form {
+        self.form
+    }
+
+    /// Where the next event stands: its place in a whole chain, its own word in a sparse one.
+    pub(crate) fn place(&self, record: &Record) -> u64 {
+        match self.form {
+            Form::Whole => self.count,
+            Form::Sparse => sequence_named(&record.header).unwrap_or(self.count),
+        }
+    }
+
+    /// Root and last event at a size, where it was wanted and reached.
+    pub(crate) fn at_size(&self, size: u64) -> Option<Snapshot> {
+        if size == 0 {
+            return Some(Snapshot { root: merkle::empty_root(), last: None });
+        }
+        self.known.get(&size).copied()
+    }
+
+    /// Takes the next event: gives its header if every rule of the chain holds, and goes on in any case.
+    pub(crate) fn follow(&mut self, record: &Record, believed: bool) -> Checked<(Header, EventHash)> {
+        let hash = event_hash(&record.header);
+        let outcome = if self.form == Form::Whole && believed { self.strict(record) } else { self.loose(record, hash) };
+        let header = outcome.as_ref().ok().cloned().or_else(|| Header::parse(&record.header).ok());
+        if let Some(header) = header {
+            self.last = Some(Last {
+                hash,
+                sequence: header.sequence.get(),
+                time: header.time,
+                platformhead: header.platformhead.as_ref().map(|head| head.sequence.get()),
+            });
+        } else if let Some(last) = &mut self.last {
+            (last.hash, last.sequence) = (hash, last.sequence.saturating_add(1));
+        }
+        self.frontier.push(merkle::leaf_hash(&record.header));
+        self.count = self.count.saturating_add(1);
+        if self.wanted.remove(&self.count) {
+            self.known.insert(self.count, Snapshot { root: self.frontier.root(), last: Some(hash) });
+        }
+        outcome.map(|header| (header, hash))
+    }
+
+    /// The rules of the chain, by the code that the writer runs too.
+    fn strict(&mut self, record: &Record) -> Checked<Header> {
+        match self.state.follow(record) {
+            Ok(verified) => {
+                let (header, ..) = verified.into_parts();
+                absence(&header, &record.body)?;
+                body_json(&record.body)?;
+                Ok(header)
+            }
+            Err(broken) => Err(bad("continuity", broken)),
+        }
+    }
+
+    /// What can be said of an event whose predecessor is absent or bad, so that every bad range is listed.
+    fn loose(&self, record: &Record, hash: EventHash) -> Checked<Header> {
+        const RULE: &str = "continuity";
+        let header = Header::parse(&record.header).map_err(|error| bad(RULE, error))?;
+        let here = header.ledger == self.ledger && header.chain == self.chain;
+        need(here, RULE, "source names another chain")?;
+        let sequence = header.sequence.get();
+        if self.form == Form::Whole {
+            need(sequence == self.count, RULE, &format!("sequence {sequence} where {} comes next", self.count))?;
+        }
+        if let Body::Present { salt, bytes } = &record.body {
+            let same = body_hash(salt, bytes) == header.bodyhash;
+            need(same, "body-hash", "the body does not hash to bodyhash")?;
+        }
+        if sequence == 0 {
+            let genesis = ChainState::genesis(&self.ledger, &self.chain).follow(record);
+            genesis.map_err(|error| bad(RULE, error))?;
+        }
+        if let Some(last) = &self.last {
+            need(sequence > last.sequence || sequence == 0, RULE, "the sequence does not rise")?;
+            let links = sequence != last.sequence.saturating_add(1) || header.prevhash == last.hash;
+            need(links, "link", "does not link to the event before")?;
+            need(header.time >= last.time, RULE, "time falls")?;
+            let head = header.platformhead.as_ref().map(|head| head.sequence.get());
+            need(head.is_none() || head >= last.platformhead, RULE, "platformhead falls")?;
+        }
+        absence(&header, &record.body)?;
+        body_json(&record.body)?;
+        need(hash == event_hash(&record.header), RULE, "the hash differs").map(|()| header)
+    }
+}
+
+/// Evidence is never absent; expired and erased bodies need an event that names them, and no such event exists yet.
+fn absence(header: &Header, body: &Body) -> Checked {
+    let Body::Absent(absence) = body else { return Ok(()) };
+    need(header.retention != Retention::Evidence, "absent-evidence", "an evidence body is absent")?;
+    let explained = *absence == countersign_chain::Absence::Withheld;
+    need(explained, "absent-unexplained", "a body is expired or erased, and no event names its range")
+}
+
+/// A body that hashes right is still no body if it is not one strict JSON object.
+fn body_json(body: &Body) -> Checked {
+    match body {
+        Body::Present { bytes, .. } => json::check(bytes).map_err(|error| bad("body-json", error)),
+        Body::Absent(_) => Ok(()),
+    }
+}
+
+/// The sequence that a header names, without trusting the rest of it.
+fn sequence_named(header: &[u8]) -> Option<u64> {
+    let text = std::str::from_utf8(header).ok()?;
+    let (_, rest) = text.split_once("\"sequence\":\"")?;
+    rest.split_once('"')?.0.parse::<countersign_ids::Sequence>().ok().map(countersign_ids::Sequence::get)
+}

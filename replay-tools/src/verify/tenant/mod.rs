@@ -1,0 +1,268 @@
+//! What one tenant's chain says, folded with every signature inside its bodies checked on the way.
+//!
+//! The auditor's own fold: it shares the signed formats with the server (`evidence`) and none of its decisions. One
+//! module per kind of evidence; docs/format.md section 4.
+
+mod messages;
+mod orders;
+mod people;
+mod votes;
+
+pub(crate) use people::check_enrolment;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use countersign_chain::Header;
+use countersign_events::{self as events, Event, action::Action, connector, deploy, platform, site};
+use countersign_evidence::message::Stream;
+use countersign_evidence::{Credential, Decision, OutcomeResult, PinnedDocument, PublicKey};
+use countersign_ids::{
+    ActionId, ApproverId, ChainId, CommandId, ConnectorId, CredentialId, Digest, EventHash, LedgerId, Nonce, Sequence,
+    SiteId,
+};
+
+use super::blobs::Blobs;
+use super::fault::{Checked, bad, need};
+use super::pins::Pins;
+use super::platform::Platform;
+use crate::report::Counts;
+
+/// An event that was verified as part of its chain, with its body read.
+#[derive(Debug)]
+pub(crate) struct Seen<'a> {
+    /// Header.
+    pub header: &'a Header,
+    /// Hash.
+    pub hash: EventHash,
+    /// Body.
+    pub event: &'a Event,
+}
+
+/// What checks need besides the fold.
+pub(crate) struct Context<'a, 'b> {
+    /// The platform chain, as far as it was read.
+    pub platform: &'a Platform,
+    /// Evidence blobs.
+    pub blobs: &'a mut Blobs<'b>,
+    /// Statements that stand in an order, over the whole ledger.
+    pub used: &'a mut BTreeSet<Digest>,
+    /// What the caller pins.
+    pub pins: &'a Pins,
+    /// What was looked at.
+    pub counts: &'a mut Counts,
+}
+
+/// A tree that somebody says they saw: it must be this chain's at that size.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Claim {
+    /// Size.
+    pub size: u64,
+    /// Root.
+    pub root: Digest,
+}
+
+/// One site.
+#[derive(Debug, Default)]
+struct Site {
+    document: Option<(PinnedDocument, Digest)>,
+    codes: BTreeSet<Digest>,
+    generation: u64,
+    connector: Option<ConnectorId>,
+}
+
+impl Site {
+    fn document_digest(&self) -> Option<Digest> {
+        self.document.as_ref().map(|(_, digest)| *digest)
+    }
+}
+
+/// Where an action stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    Open,
+    Authorized,
+    Delivered,
+    Accepted,
+    Unresolved,
+    Over,
+}
+
+/// The last assessment of an action.
+#[derive(Debug)]
+struct Round {
+    number: u64,
+    view: Digest,
+    rollback: Option<Digest>,
+    policy: Digest,
+}
+
+/// One action.
+#[derive(Debug)]
+struct ActionRun {
+    object: countersign_evidence::ActionObject,
+    digest: Digest,
+    /// The proposer and the owner of the proposing agent: they never approve.
+    excluded: BTreeSet<String>,
+    round: Option<Round>,
+    votes: BTreeMap<ApproverId, (Decision, Digest)>,
+    stage: Stage,
+    order: Option<(Digest, Sequence)>,
+}
+
+/// A connector of one generation.
+#[derive(Debug)]
+struct Paired {
+    key: PublicKey,
+    site: SiteId,
+}
+
+/// The fold of one tenant's chain and its heartbeats.
+#[derive(Debug)]
+pub(crate) struct Tenant {
+    ledger: LedgerId,
+    chain: ChainId,
+    people: BTreeMap<(ApproverId, CredentialId), Credential>,
+    sites: BTreeMap<SiteId, Site>,
+    actions: BTreeMap<ActionId, ActionRun>,
+    connectors: BTreeMap<(ConnectorId, u64), Paired>,
+    counters: BTreeMap<(ConnectorId, u64, Stream), (u64, Digest)>,
+    beats: BTreeMap<SiteId, (u64, u64)>,
+    nonces: BTreeSet<Nonce>,
+    order_nonces: BTreeSet<Nonce>,
+    order_sequences: BTreeMap<ConnectorId, Sequence>,
+    /// Pinned documents seen, so that a heartbeat can be placed among their versions.
+    documents: BTreeMap<Digest, u64>,
+    append: Option<CommandId>,
+    claims: Vec<Claim>,
+}
+
+impl Tenant {
+    /// A chain of which nothing was read yet.
+    pub(crate) fn new(ledger: LedgerId, chain: ChainId) -> Self {
+        Self {
+            ledger,
+            chain,
+            people: BTreeMap::new(),
+            sites: BTreeMap::new(),
+            actions: BTreeMap::new(),
+            connectors: BTreeMap::new(),
+            counters: BTreeMap::new(),
+            beats: BTreeMap::new(),
+            nonces: BTreeSet::new(),
+            order_nonces: BTreeSet::new(),
+            order_sequences: BTreeMap::new(),
+            documents: BTreeMap::new(),
+            append: None,
+            claims: Vec::new(),
+        }
+    }
+
+    /// The trees that the last event says somebody saw.
+    pub(crate) fn take_claims(&mut self) -> Vec<Claim> {
+        std::mem::take(&mut self.claims)
+    }
+
+    /// Folds one event. What it finds wrong is the event's; the fold goes on.
+    pub(crate) fn apply(&mut self, seen: &Seen<'_>, context: &mut Context<'_, '_>) -> Checked {
+        match seen.event {
+            Event::Platform(platform::Platform::Noted(noted)) => self.noted(seen, noted, context),
+            Event::Site(site::Site::Registered(registered)) => self.registered(&registered.site),
+            Event::Site(site::Site::DocumentPinned(pinned)) => self.pinned(&pinned.document, context),
+            Event::Site(site::Site::Observed(observed)) => {
+                self.message(seen, &observed.envelope, Stream::Action, context).map(drop)
+            }
+            Event::Connector(connector::Connector::Invited(invited)) => {
+                self.site(&invited.site)?.codes.insert(invited.code_digest);
+                Ok(())
+            }
+            Event::Connector(connector::Connector::Paired(paired)) => self.paired(seen, &paired.envelope, context),
+            Event::Beat(events::beat::Beat::Received(received)) => self.beat(seen, &received.envelope, context),
+            Event::Action(action) => self.action(seen, action, context),
+            Event::Deploy(deploy::Deploy::ReleaseAdded(_))
+            | Event::Keys(_)
+            | Event::Chain(_)
+            | Event::Heads(_)
+            | Event::Approver(_)
+            | Event::Token(_)
+            | Event::Clock(_)
+            | Event::Tenant(_)
+            | Event::Freeze(_)
+            | Event::Reason(_) => Ok(()),
+        }
+    }
+
+    fn action(&mut self, seen: &Seen<'_>, action: &Action, context: &mut Context<'_, '_>) -> Checked {
+        match action {
+            Action::Proposed(proposed) => self.proposed(seen, proposed),
+            Action::Assessed(assessed) => self.assessed(assessed, context),
+            Action::Approved(vote) => self.vote(&vote.action, vote.round, &vote.signed, Decision::Approve, context),
+            Action::Rejected(vote) => self.vote(&vote.action, vote.round, &vote.signed, Decision::Deny, context),
+            Action::ApprovalWithdrawn(vote) => {
+                self.vote(&vote.action, vote.round, &vote.signed, Decision::Withdraw, context)
+            }
+            Action::Authorized(authorized) => self.authorized(seen, authorized, context),
+            Action::Delivered(delivered) => self.delivered(seen, delivered),
+            Action::Accepted(said) => self.outcome(seen, &said.action, &said.envelope, OutcomeResult::Accepted, context),
+            Action::Refused(said) => self.outcome(seen, &said.action, &said.envelope, OutcomeResult::Refused, context),
+            Action::Succeeded(said) => self.outcome(seen, &said.action, &said.envelope, OutcomeResult::Succeeded, context),
+            Action::Failed(said) => self.outcome(seen, &said.action, &said.envelope, OutcomeResult::Failed, context),
+            Action::Undone(said) => self.outcome(seen, &said.action, &said.envelope, OutcomeResult::Undone, context),
+            Action::Unresolved(said) => {
+                let run = self.run(&said.action)?;
+                need(matches!(run.stage, Stage::Delivered | Stage::Accepted), "action-stage", "unresolved without a delivery")?;
+                run.stage = Stage::Unresolved;
+                Ok(())
+            }
+            Action::Withdrawn(said) => self.close(&said.action),
+            Action::Revoked(said) => self.close(&said.action),
+            Action::Expired(said) => self.close(&said.action),
+        }
+    }
+
+    /// The action ends without an outcome of the connector.
+    fn close(&mut self, action: &ActionId) -> Checked {
+        let run = self.run(action)?;
+        let open = matches!(run.stage, Stage::Open | Stage::Authorized | Stage::Delivered);
+        need(open, "action-stage", "an action ends that was answered by the connector, or had ended")?;
+        run.stage = Stage::Over;
+        Ok(())
+    }
+
+    fn registered(&mut self, site: &SiteId) -> Checked {
+        let new = !self.sites.contains_key(site);
+        self.sites.entry(site.clone()).or_default();
+        need(new, "site", "the site was registered before")
+    }
+
+    fn site(&mut self, site: &SiteId) -> Checked<&mut Site> {
+        self.sites.get_mut(site).ok_or_else(|| bad("site", format!("site `{site}` is not registered")))
+    }
+
+    fn run(&mut self, action: &ActionId) -> Checked<&mut ActionRun> {
+        self.actions.get_mut(action).ok_or_else(|| bad("action", format!("action `{action}` was not proposed")))
+    }
+
+    fn pinned(&mut self, document: &PinnedDocument, context: &Context<'_, '_>) -> Checked {
+        let malformed = |error: &dyn std::fmt::Display| bad("document", error);
+        document.check().map_err(|error| malformed(&error))?;
+        let here = document.ledger == self.ledger && document.chain == self.chain;
+        need(here, "document", "the pinned document is of another ledger or chain")?;
+        need(
+            context.platform.genesis().is_none_or(|genesis| *genesis == document.genesis),
+            "document",
+            "the pinned document names another genesis key",
+        )?;
+        for credential in &document.approvers {
+            context.pins.approver(&credential.key.0)?;
+        }
+        let digest = document.digest().map_err(|error| malformed(&error))?;
+        let site = self.site(&document.site)?;
+        let follows = match &site.document {
+            Some((before, _)) => document.follows(before).map_err(|error| malformed(&error)),
+            None => need(document.version == 1, "document", "the first pinned document is not version 1"),
+        };
+        site.document = Some((document.clone(), digest));
+        self.documents.insert(digest, document.version);
+        follows
+    }
+}
