@@ -1,0 +1,330 @@
+//! What the connector says: heartbeats, observations, outcomes and polls, signed, counted and repeated byte for byte.
+//!
+//! A message is in the journal before its first byte leaves, and stays there until it was answered. Whether the control
+//! plane saw it the first time is therefore no question: it gets the same bytes again and gives the same answer.
+
+use countersign_evidence::{
+    ConnectorMessage, Delivery, Envelope, KeyRing, Outcome,
+    message::{Head, Heartbeat, Observed, Poll, Readiness, Stream},
+    wire::{self, V1},
+};
+use countersign_ids::{ChainId, Digest, Time, limits};
+use countersign_transport::{BeatAnswer, Containment, Refusal};
+
+use crate::{
+    Error,
+    agent::{Agent, Lease, now, pairing, ring},
+    checkpoint,
+    state::{Entry, Quiet, Report, State},
+};
+
+/// How an attempt to send ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Sent {
+    /// Nothing more waits.
+    Done,
+    /// Not now: try again.
+    Later,
+}
+
+/// What becomes of a message that was not taken.
+enum Failure {
+    Later,
+    Drop(String),
+}
+
+/// A refusal of the message itself is final; anything else may pass.
+fn failure(error: &countersign_transport::Error) -> Failure {
+    match error {
+        countersign_transport::Error::Refused(
+            refusal @ Refusal::Other {
+                status: 400 | 409 | 413 | 422,
+                ..
+            },
+        ) => {
+            tracing::error!(%error, "the control plane refused a message for good");
+            Failure::Drop(refusal.code().to_owned())
+        }
+        _ => {
+            tracing::warn!(%error, "a message was not taken; it is repeated");
+            Failure::Later
+        }
+    }
+}
+
+impl Agent {
+    fn head(state: &State, chain: ChainId, document: Digest) -> Result<Head, Error> {
+        let pairing = pairing(state)?;
+        Ok(Head {
+            v: V1,
+            ledger: pairing.ledger,
+            chain,
+            site: pairing.site.clone(),
+            connector: pairing.connector.clone(),
+            generation: pairing.generation,
+            document_digest: document,
+            checkpoint: state.checkpoint,
+            keys_version: ring(state)?.version(),
+        })
+    }
+
+    /// A signed question for orders, or for a blob: it changes nothing, so it has no counter.
+    pub(crate) fn poll(&self) -> Result<Envelope, Error> {
+        let state = self.state();
+        let head = Self::head(&state, pairing(&state)?.tenant.chain(), document(&state)?)?;
+        Ok(ConnectorMessage::Poll(Poll { head }).sign(&self.key)?)
+    }
+
+    /// Sends what waits on stream `action`, the oldest first.
+    pub(crate) async fn flush(&self) -> Result<Sent, Error> {
+        let _sending = self.sending.lock().await;
+        while let Some(envelope) = self.next_report()? {
+            match self.client.message(&envelope).await {
+                Ok(()) => self.journal().write(vec![Entry::Answered {
+                    stream: Stream::Action,
+                }])?,
+                Err(error) => match failure(&error) {
+                    Failure::Later => return Ok(Sent::Later),
+                    Failure::Drop(code) => self.journal().write(vec![Entry::Dropped {
+                        stream: Stream::Action,
+                        code,
+                    }])?,
+                },
+            }
+        }
+        Ok(Sent::Done)
+    }
+
+    /// The message that was not answered, or the next one, sealed; `None` if nothing waits.
+    fn next_report(&self) -> Result<Option<Envelope>, Error> {
+        let state = self.state();
+        if let Some(envelope) = state.unanswered.action {
+            return Ok(Some(envelope));
+        }
+        let Some(report) = state.outbox.front().cloned() else {
+            return Ok(None);
+        };
+        let (stream, counter) = (Stream::Action, state.counters.action);
+        let chain = pairing(&state)?.tenant.chain();
+        let message = match report {
+            Report::Observed { document, observed } => ConnectorMessage::Observed(Observed {
+                head: Self::head(&state, chain, document)?,
+                stream,
+                counter,
+                observed,
+            }),
+            Report::Outcome {
+                document,
+                order_digest,
+                result,
+                code,
+                ended,
+            } => {
+                let (before, after, observations, duration_ms) = match ended {
+                    Some(ended) => (
+                        Some(ended.before),
+                        Some(ended.after),
+                        Some(ended.observations),
+                        Some(ended.duration_ms),
+                    ),
+                    None => (None, None, None, None),
+                };
+                let head = Self::head(&state, chain, document)?;
+                ConnectorMessage::Outcome(Outcome {
+                    head,
+                    stream,
+                    counter,
+                    order_digest,
+                    result,
+                    code,
+                    before,
+                    after,
+                    observations,
+                    duration_ms,
+                })
+            }
+        };
+        let envelope = message.sign(&self.key)?;
+        self.journal().write(vec![Entry::Sealed {
+            stream,
+            envelope: envelope.clone(),
+        }])?;
+        Ok(Some(envelope))
+    }
+
+    /// Sends a heartbeat and takes its answer in.
+    pub(crate) async fn beat(&self) -> Result<Sent, Error> {
+        let envelope = self.next_beat()?;
+        match self.client.beat(&envelope).await {
+            Ok(answer) => {
+                self.journal().write(vec![Entry::Answered {
+                    stream: Stream::Beat,
+                }])?;
+                self.take_answer(&answer)?;
+                self.journal().compact(now())?;
+                Ok(Sent::Done)
+            }
+            Err(error) => match failure(&error) {
+                Failure::Later => Ok(Sent::Later),
+                Failure::Drop(code) => {
+                    self.journal().write(vec![Entry::Dropped {
+                        stream: Stream::Beat,
+                        code,
+                    }])?;
+                    Ok(Sent::Later)
+                }
+            },
+        }
+    }
+
+    fn next_beat(&self) -> Result<Envelope, Error> {
+        let state = self.state();
+        if let Some(envelope) = &state.unanswered.beat {
+            return Ok(envelope.clone());
+        }
+        let seen = self.last_seen().ok_or(Error::Task)?;
+        let mut releases = seen
+            .releases
+            .iter()
+            .map(Digest::to_string)
+            .collect::<Vec<_>>();
+        releases.sort();
+        let heartbeat = Heartbeat {
+            head: Self::head(&state, pairing(&state)?.tenant.beats(), document(&state)?)?,
+            stream: Stream::Beat,
+            counter: state.counters.beat,
+            boot: self.boot,
+            instance: self.instance,
+            previous: state.last_beat,
+            inventory: wire::canonical_digest(&serde_json::json!({ "releases": releases }))
+                .map_err(wrong)?,
+            readiness: Readiness {
+                grade: seen.rollback.grade,
+                rollback_digest: seen.rollback.digest().map_err(wrong)?.into(),
+            },
+            mode: self.mode(&state),
+        };
+        let envelope = ConnectorMessage::Heartbeat(heartbeat).sign(&self.key)?;
+        self.journal().write(vec![Entry::Sealed {
+            stream: Stream::Beat,
+            envelope: envelope.clone(),
+        }])?;
+        Ok(envelope)
+    }
+
+    /// Keys, checkpoint and lease of a heartbeat's answer. One that does not verify brings no lease.
+    fn take_answer(&self, answer: &BeatAnswer) -> Result<(), Error> {
+        let state = self.state();
+        let (keys, ring) = match follow(&state, &answer.keys) {
+            Ok(followed) => followed,
+            Err(error) => {
+                tracing::error!(%error, "the key statements of a heartbeat's answer are refused");
+                return Ok(());
+            }
+        };
+        let chain = pairing(&state)?.tenant.chain();
+        match checkpoint::check(
+            &ring,
+            &chain,
+            &answer.checkpoint,
+            &answer.consistency,
+            &state.checkpoint,
+        ) {
+            Ok(checkpoint) => {
+                let mut entries = Vec::new();
+                if !keys.is_empty() {
+                    entries.push(Entry::KeysFollowed { keys });
+                }
+                if checkpoint != state.checkpoint {
+                    entries.push(Entry::CheckpointAccepted { checkpoint });
+                }
+                if !entries.is_empty() {
+                    self.journal().write(entries)?;
+                }
+                self.take_lease(answer, now());
+            }
+            Err(error) => {
+                tracing::error!(%error, "the checkpoint of a heartbeat's answer is refused");
+                if checkpoint::is_fork(&error) {
+                    self.go_quiet(error.code().id, &error.to_string())?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// No more orders until somebody pairs again; heartbeats go on, and say so.
+    pub(crate) fn go_quiet(&self, code: &str, detail: &str) -> Result<(), Error> {
+        if self.state().quiet.is_none() {
+            let quiet = Quiet {
+                code: code.to_owned(),
+                detail: detail.to_owned(),
+            };
+            self.journal().write(vec![Entry::WentQuiet { quiet }])?;
+        }
+        Ok(())
+    }
+
+    fn take_lease(&self, answer: &BeatAnswer, now: Time) {
+        let skewed = answer.time.millis_since(now) > limits::CLOCK_SKEW_PAST_MILLIS_MAX
+            || now.millis_since(answer.time) > limits::CLOCK_SKEW_FUTURE_MILLIS_MAX;
+        if skewed {
+            tracing::warn!(server = %answer.time, here = %now, "the clock here is far from the server's: orders will be refused");
+        }
+        let until = now.plus_millis(answer.lease_until.millis_since(answer.time));
+        let lease = Lease {
+            until,
+            mode: mode(answer.containment),
+        };
+        let _ = self.lease.send_replace(Some(lease));
+    }
+
+    /// Asks for an order once, and does what it says.
+    pub(crate) async fn fetch(&self) -> Result<Sent, Error> {
+        let envelope = self.poll()?;
+        let delivery: Option<Delivery> = match self.client.poll(&envelope).await {
+            Ok(delivery) => delivery,
+            Err(error) => {
+                tracing::warn!(%error, "orders could not be asked for");
+                return Ok(Sent::Later);
+            }
+        };
+        match delivery {
+            Some(delivery) => self.deliver(&delivery).await,
+            None => Ok(Sent::Done),
+        }
+    }
+}
+
+fn wrong(error: wire::WireError) -> Error {
+    Error::Message(error.into())
+}
+
+/// The digest of the document in force.
+pub(crate) fn document(state: &State) -> Result<Digest, Error> {
+    Ok(state.document.as_ref().ok_or(Error::NotPaired)?.digest()?)
+}
+
+/// Follows the key statements that are new; gives those and the ring after them.
+pub(crate) fn follow(state: &State, keys: &[Envelope]) -> Result<(Vec<Envelope>, KeyRing), Error> {
+    let (mut new, mut ring) = (Vec::new(), ring(state)?);
+    for envelope in keys
+        .iter()
+        .filter(|envelope| !state.keys.contains(envelope))
+    {
+        ring.follow(envelope)?;
+        new.push(envelope.clone());
+    }
+    Ok((new, ring))
+}
+
+const fn mode(containment: Containment) -> countersign_evidence::Mode {
+    use countersign_evidence::Mode;
+    match containment {
+        Containment::Normal => Mode::Normal,
+        Containment::AskForAll => Mode::AskForAll,
+        Containment::Hold => Mode::Hold,
+        Containment::RollbackOnly => Mode::RollbackOnly,
+        Containment::Dark => Mode::Dark,
+    }
+}
