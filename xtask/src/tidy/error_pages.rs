@@ -1,7 +1,7 @@
 //! Every error code has a page, and every page a code.
 //!
-//! Codes are found in the sources by the form in which all of them are declared, `Code { id: "…", title: "…" }` or
-//! `Code::new("…", "…")`, so that this needs none of our crates built.
+//! Codes are found in the sources by the forms in which they are declared, `Code { id: "…", title: "…" }` or, inside a macro
+//! that makes many, `NAME = "…", "…";`, so that this needs none of our crates built.
 
 use super::{Finding, Source};
 use std::collections::BTreeMap;
@@ -63,23 +63,25 @@ pub(super) fn check(sources: &[Source]) -> Vec<Finding> {
 
 /// Ids in declarations of codes.
 fn declared(text: &str) -> Vec<String> {
-    let mut ids = Vec::new();
-    for opening in ["Code {", "Code::new("] {
-        for after in text.split(opening).skip(1) {
-            let after = after.trim_start();
-            let after = after.strip_prefix("id:").map_or(after, str::trim_start);
-            let Some(id) = after
-                .strip_prefix('"')
-                .and_then(|rest| rest.split('"').next())
-            else {
-                continue;
-            };
-            if is_kebab(id) {
-                ids.push(id.to_owned());
-            }
-        }
-    }
-    ids
+    let literal = text.split("Code {").skip(1).filter_map(|after| {
+        let after = after.trim_start().strip_prefix("id:")?;
+        after.trim_start().strip_prefix('"')?.split('"').next()
+    });
+    let in_macro = text.lines().filter_map(|line| {
+        let (name, after) = line.trim().split_once(" = \"")?;
+        let (id, _) = after.split_once("\", \"")?;
+        is_constant(name).then_some(id)
+    });
+    literal
+        .chain(in_macro)
+        .filter(|id| is_kebab(id))
+        .map(str::to_owned)
+        .collect()
+}
+
+fn is_constant(name: &str) -> bool {
+    name.bytes()
+        .all(|byte| byte.is_ascii_uppercase() || byte.is_ascii_digit() || byte == b'_')
 }
 
 fn is_kebab(id: &str) -> bool {
@@ -95,7 +97,7 @@ mod tests {
 
     #[test]
     fn codes_are_found_in_both_forms_and_over_lines() {
-        let text = "const A: Code = Code { id: \"disk-full\", title: \"x\" };\nconst B: Code = Code::new(\n    \"locked\",\n \"y\");\nfn code(&self) -> Code {\n self.0 }";
+        let text = "const A: Code = Code { id: \"disk-full\", title: \"x\" };\ncodes! {\n    /// y\n    LOCKED = \"locked\", \"y\";\n}\nfn code(&self) -> Code {\n self.0 }";
         assert_eq!(declared(text), ["disk-full", "locked"]);
     }
 }
