@@ -228,10 +228,7 @@ impl Header {
                 "every event of a `.beats` chain has a `platformhead`",
             ));
         }
-        let needs_head = matches!(
-            (self.event_type.family().as_str(), self.event_type.fact()),
-            ("action", "authorized") | ("platform", "noted")
-        );
+        let needs_head = names_platform(&self.event_type);
         if needs_head && self.platformhead.is_none() {
             return Err(Error::Contradiction("this event has a `platformhead`"));
         }
@@ -246,6 +243,15 @@ impl Header {
     pub fn source(&self) -> String {
         source(&self.ledger, &self.chain)
     }
+}
+
+/// Whether events of this type name the platform chain's head; on a `.beats` chain every event does.
+#[must_use]
+pub fn names_platform(event_type: &EventType) -> bool {
+    matches!(
+        (event_type.family().as_str(), event_type.fact()),
+        ("action", "authorized") | ("platform", "noted")
+    )
 }
 
 /// The attribute `source` of a chain's events.

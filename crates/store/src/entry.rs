@@ -28,6 +28,13 @@ impl Entry {
         }))
     }
 
+    /// An event whose place in its chain was verified.
+    #[must_use]
+    pub fn from_verified(verified: Verified) -> Self {
+        let (header, hash, record) = verified.into_parts();
+        Self::from_parts(header, hash, record)
+    }
+
     /// The attributes of E.
     #[must_use]
     pub fn header(&self) -> &Header {

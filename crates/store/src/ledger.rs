@@ -22,7 +22,7 @@ use crate::log::heads::{Accepted, event_of};
 use crate::recover::{Recovered, recover};
 use crate::status::Status;
 use crate::view::{Chain, Head, View};
-use crate::write::prepare::{Tools, prepare, source};
+use crate::write::prepare::{Tools, prepare};
 use crate::write::queue::{Queue, Refused};
 use crate::write::writer::{Outcome, Request, Writer};
 use crate::{Blobs, Description, Entry, Error, Layout, Options, Position};
@@ -30,7 +30,7 @@ use crate::{Blobs, Description, Entry, Error, Layout, Options, Position};
 const QUEUE_REQUESTS: usize = 8192;
 const QUEUE_BYTES: usize = 64 * 1024 * 1024;
 /// The most of the journal that the log may lack; past it, appends are refused until it has caught up.
-const LAG_BYTES: u64 = 256 * 1024 * 1024;
+const LAG_BYTES: u64 = 64 * 1024 * 1024;
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 
 /// An open ledger.
@@ -351,7 +351,7 @@ impl Ledger {
         else {
             return Ok(entry.body().unwrap_or_default().to_vec());
         };
-        let source = source(&self.description.ledger, &header.chain);
+        let source = header.source();
         self.keyring
             .unseal(subject, (&source, &header.id), key, body)
     }

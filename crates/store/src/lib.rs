@@ -1,5 +1,6 @@
 //! The store: the journal that is the truth, and the log in sled behind it.
 mod append;
+mod audit;
 mod blobs;
 pub mod clock;
 mod entropy;
@@ -22,6 +23,7 @@ mod view;
 mod write;
 
 pub use append::{Append, Condition, Level, Match, NewEvent, Receipt, Stamp};
+pub use audit::Audit;
 pub use blobs::Blobs;
 pub use entry::Entry;
 pub use error::{CODES, Error};

@@ -5,15 +5,15 @@
 //! reaches further than the journal means that the journal lost something durable: that is damage, and nothing is opened.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, RwLock};
 
 use countersign_chain::{Header, event_hash};
 use countersign_ids::{ChainId, LedgerId};
 use tokio::sync::watch;
 
 use crate::journal::footer::Footer;
-use crate::journal::scan::{self, Frame, Scan};
-use crate::journal::segment::{Journal, Placed};
+use crate::journal::scan::{self, End, Frame, Scan};
+use crate::journal::segment::{Journal, Placed, sync_segments};
 use crate::journal::{Kind, frame, record};
 use crate::log::behind::{Behind, Loaded, LogPosition, load};
 use crate::log::handover::{What, Written};
@@ -41,6 +41,40 @@ pub(crate) fn recover(
     options: &Options,
     blobs: &Blobs,
 ) -> Result<Recovered, Error> {
+    let (view, mut behind, from) = open_log(layout, description, options, blobs)?;
+    let failed = |error| Error::io(&layout.journal(), error);
+    // After a kill the last groups may be in the page cache only. The log must not take in what a power cut could still
+    // remove from the journal.
+    sync_segments(&layout.journal(), from).map_err(failed)?;
+    let (end, footer) = replay(layout, &view, &mut behind, from)?;
+    let (dir, faults) = (layout.journal(), &options.faults);
+    let journal =
+        Journal::open(&dir, options.segment_bytes, faults, end, footer).map_err(failed)?;
+    behind.catch_up()?;
+    behind.apply()?;
+    behind.sync()?;
+    view.durable.send_replace(journal.durable());
+    view.folded.send_replace(journal.durable());
+    tell(&view.board, from, &end);
+    let (ends, marks) = behind.ends();
+    let chains = ends
+        .into_iter()
+        .map(|(chain, state)| (chain.id.clone(), Appender::restore(chain, &state)));
+    Ok(Recovered {
+        chains: (chains.collect(), marks),
+        view,
+        behind,
+        journal,
+    })
+}
+
+/// Opens the log, and says how far into the journal it reaches.
+fn open_log(
+    layout: &Layout,
+    description: &Description,
+    options: &Options,
+    blobs: &Blobs,
+) -> Result<(Arc<View>, Behind, Position), Error> {
     let board = Board::default();
     let (db, loaded) = trusted_log(layout, &description.ledger, &board)?;
     let (commands, command_writer) = Index::<COMMAND_BYTES>::load(&db, keys::COMMANDS)?;
@@ -59,7 +93,7 @@ pub(crate) fn recover(
     });
     let indexes: (IndexWriter<COMMAND_BYTES>, IndexWriter<EVENT_BYTES>) =
         (command_writer, event_writer);
-    let mut behind = Behind::new(
+    let behind = Behind::new(
         Arc::clone(&view),
         blobs.clone(),
         layout.sled(),
@@ -67,54 +101,40 @@ pub(crate) fn recover(
         indexes,
         projector,
     );
+    Ok((view, behind, from))
+}
 
+/// Takes in what the log lacks; returns how the journal ends and what its last segment holds.
+fn replay(
+    layout: &Layout,
+    view: &View,
+    behind: &mut Behind,
+    from: Position,
+) -> Result<(End, Footer), Error> {
     let mut scan = Scan::new(&layout.journal(), from, from)?;
     let mut footer = Footer::default();
     while let Some(frame) = scan.next_frame()? {
-        let written = read_frame(&view, &frame, &mut footer)?;
+        let written = read_frame(view, &frame, &mut footer)?;
         if frame.position >= from && frame.head.kind != Kind::Closed {
             behind.absorb_recovered(&written)?;
         }
     }
-    let end = scan.end();
-    if from == Position::ZERO
-        && end.position > Position::ZERO
-        && view.board.read().log_notices.is_empty()
-    {
-        view.board
-            .log_notice("the log was missing and was made again".to_owned());
+    Ok((scan.end(), footer))
+}
+
+/// Says what was found.
+fn tell(board: &Board, from: Position, end: &End) {
+    let made_again = from == Position::ZERO && end.position > Position::ZERO;
+    if made_again && board.read().log_notices.is_empty() {
+        board.log_notice("the log was missing and was made again".to_owned());
     }
-    let journal = Journal::open(
-        &layout.journal(),
-        options.segment_bytes,
-        &options.faults,
-        end,
-        footer,
-    )
-    .map_err(|error| Error::io(&layout.journal(), error))?;
-    behind.catch_up()?;
-    behind.apply()?;
-    behind.sync()?;
-    view.durable.send_replace(journal.durable());
-    view.folded.send_replace(journal.durable());
-    view.board.with(|status| {
+    board.with(|status| {
         status.torn = end.torn;
         status.was_closed = end.closed.is_some();
     });
     if let Some(torn) = end.torn {
         tracing::warn!(at = %torn.at, bytes = torn.bytes, "the end of the journal was torn and is cut off");
     }
-    let (ends, marks) = behind.ends();
-    let chains = ends
-        .into_iter()
-        .map(|(chain, state)| (chain.id.clone(), Appender::restore(chain, &state)))
-        .collect();
-    Ok(Recovered {
-        view,
-        behind,
-        journal,
-        chains: (chains, marks),
-    })
 }
 
 /// The log, or a new one where it cannot be trusted.
@@ -187,60 +207,14 @@ fn verified(
 
 /// Takes a frame apart into what the log takes in. Unknown chains become known.
 fn read_frame(view: &View, frame: &Frame, footer: &mut Footer) -> Result<Written, Error> {
-    let damaged = |what: &str| {
-        Error::from(scan::Error::Damaged {
-            at: frame.position,
-            what: what.to_owned(),
-        })
-    };
     let place = Placed {
         at: frame.position,
         end: frame.end,
         crc: frame.head.crc(),
     };
     let what = match frame.head.kind {
-        Kind::Events => {
-            let records = record::decode(&frame.payload)
-                .ok_or_else(|| damaged("the events of a frame are malformed"))?;
-            let mut entries = Vec::with_capacity(records.len());
-            for record in records {
-                let header =
-                    Header::parse(&record.header).map_err(|error| damaged(&error.to_string()))?;
-                let hash = event_hash(&record.header);
-                footer.event(&header.chain, header.sequence, hash);
-                entries.push(Entry::from_parts(header, hash, record));
-            }
-            let first = entries
-                .first()
-                .ok_or_else(|| damaged("a frame holds no event"))?
-                .header();
-            let one = entries.iter().all(|entry| {
-                let header = entry.header();
-                header.chain == first.chain && header.commandid == first.commandid
-            });
-            if !one {
-                return Err(damaged("a frame holds more than one command"));
-            }
-            What::Events {
-                chain: known(view, &first.chain.clone()),
-                entries,
-            }
-        }
-        Kind::Checkpoint => {
-            let mut payload = frame.payload.as_slice();
-            let part = |payload: &mut &[u8]| {
-                frame::take(payload).and_then(|part| String::from_utf8(part.to_vec()).ok())
-            };
-            let chain = part(&mut payload).and_then(|chain| chain.parse().ok());
-            let checkpoint = part(&mut payload).and_then(Checkpoint::of_note);
-            match (chain, checkpoint) {
-                (Some(chain), Some(checkpoint)) => What::Checkpoint {
-                    chain: known(view, &chain),
-                    checkpoint,
-                },
-                _ => return Err(damaged("a checkpoint is malformed")),
-            }
-        }
+        Kind::Events => read_events(view, frame, footer)?,
+        Kind::Checkpoint => read_checkpoint(view, frame)?,
         Kind::Footer => {
             *footer = Footer::default();
             return Ok(Written {
@@ -256,6 +230,7 @@ fn read_frame(view: &View, frame: &Frame, footer: &mut Footer) -> Result<Written
         }
         Kind::Prepared | Kind::Committed | Kind::Voided => {
             return Err(damaged(
+                frame,
                 "a frame of a replicated ledger, which this program cannot open",
             ));
         }
@@ -264,19 +239,62 @@ fn read_frame(view: &View, frame: &Frame, footer: &mut Footer) -> Result<Written
     Ok(Written { place, what })
 }
 
+fn read_events(view: &View, frame: &Frame, footer: &mut Footer) -> Result<What, Error> {
+    let records =
+        record::decode(&frame.payload).ok_or_else(|| damaged(frame, "its events are malformed"))?;
+    let mut entries = Vec::with_capacity(records.len());
+    for record in records {
+        let header =
+            Header::parse(&record.header).map_err(|error| damaged(frame, &error.to_string()))?;
+        let hash = event_hash(&record.header);
+        footer.event(&header.chain, header.sequence, hash);
+        entries.push(Entry::from_parts(header, hash, record));
+    }
+    let first = entries
+        .first()
+        .ok_or_else(|| damaged(frame, "it holds no event"))?
+        .header()
+        .clone();
+    let one = |entry: &Entry| {
+        entry.header().chain == first.chain && entry.header().commandid == first.commandid
+    };
+    if !entries.iter().all(one) {
+        return Err(damaged(frame, "it holds more than one command"));
+    }
+    Ok(What::Events {
+        chain: known(view, &first.chain),
+        entries,
+    })
+}
+
+fn read_checkpoint(view: &View, frame: &Frame) -> Result<What, Error> {
+    let mut payload = frame.payload.as_slice();
+    let mut part =
+        || frame::take(&mut payload).and_then(|part| String::from_utf8(part.to_vec()).ok());
+    let chain = part().and_then(|chain| chain.parse().ok());
+    let checkpoint = part().and_then(Checkpoint::of_note);
+    let (chain, checkpoint) = chain
+        .zip(checkpoint)
+        .ok_or_else(|| damaged(frame, "its checkpoint is malformed"))?;
+    Ok(What::Checkpoint {
+        chain: known(view, &chain),
+        checkpoint,
+    })
+}
+
+fn damaged(frame: &Frame, what: &str) -> Error {
+    scan::Error::Damaged {
+        at: frame.position,
+        what: what.to_owned(),
+    }
+    .into()
+}
+
 fn known(view: &View, id: &ChainId) -> Arc<Chain> {
     if let Some(chain) = view.chain(id) {
         return chain;
     }
-    let number = view
-        .chains
-        .read()
-        .unwrap_or_else(PoisonError::into_inner)
-        .len();
-    let chain = Arc::new(Chain::new(
-        id.clone(),
-        u32::try_from(number).unwrap_or(u32::MAX),
-    ));
+    let chain = Arc::new(Chain::new(id.clone(), view.next_number()));
     view.add(Arc::clone(&chain));
     chain
 }

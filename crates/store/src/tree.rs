@@ -22,10 +22,6 @@ pub(crate) struct Tree {
 }
 
 impl Tree {
-    pub(crate) const fn size(&self) -> u64 {
-        self.frontier.size()
-    }
-
     pub(crate) fn head(&self) -> TreeHead {
         TreeHead {
             size: self.frontier.size(),

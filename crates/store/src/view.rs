@@ -90,6 +90,16 @@ impl View {
             .collect()
     }
 
+    /// A number that no chain has.
+    pub(crate) fn next_number(&self) -> Number {
+        let chains = self.chains.read().unwrap_or_else(PoisonError::into_inner);
+        chains
+            .values()
+            .map(|chain| chain.number.saturating_add(1))
+            .max()
+            .unwrap_or_default()
+    }
+
     pub(crate) fn add(&self, chain: Arc<Chain>) {
         self.chains
             .write()

@@ -1,5 +1,7 @@
 //! A ledger from outside: what is appended is read, also after it was closed, dropped, or lost its log.
 
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 mod support;
 
 use countersign_ids::RequestDigest;

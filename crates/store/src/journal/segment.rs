@@ -75,19 +75,11 @@ impl Journal {
         let file = Segment::open(&last.path, faults)?;
         let at = end.closed.unwrap_or(end.position);
         let offset = at.since(last.base);
-        let mut rest = file.len()?.saturating_sub(offset);
-        if end.torn.is_some() || end.closed.is_some() {
-            let zeros = vec![0; 1024 * 1024];
-            let mut zeroing = offset;
-            while rest > 0 {
-                let part = zeros
-                    .get(..usize::try_from(rest).unwrap_or(usize::MAX))
-                    .unwrap_or(&zeros);
-                file.write_at(part, zeroing)?;
-                zeroing = zeroing.saturating_add(bytes(part.len()));
-                rest = rest.saturating_sub(bytes(part.len()));
-            }
-        }
+        let dirty = end
+            .torn
+            .map_or(end.position, |torn| torn.at.plus(torn.bytes))
+            .since(at);
+        zero(&file, offset, dirty)?;
         // After a kill the last groups may be in the page cache only; nothing may build on them before they are durable.
         file.sync()?;
         if file.len()? < segment_bytes {
@@ -224,6 +216,33 @@ impl Journal {
         self.footer = Footer::default();
         Ok(())
     }
+}
+
+/// Makes every segment that reaches beyond `from` durable as it is.
+pub(crate) fn sync_segments(dir: &Path, from: Position) -> io::Result<()> {
+    let all = segments(dir).map_err(io::Error::other)?;
+    let first = all
+        .iter()
+        .rposition(|segment| segment.base <= from)
+        .unwrap_or_default();
+    for segment in all.iter().skip(first) {
+        std::fs::File::open(&segment.path)?.sync_data()?;
+    }
+    Ok(())
+}
+
+/// Blanks `length` bytes from `offset` on.
+fn zero(file: &Segment, mut offset: u64, mut length: u64) -> io::Result<()> {
+    let zeros = vec![0; 64 * 1024];
+    while length > 0 {
+        let part = zeros
+            .get(..usize::try_from(length).unwrap_or(usize::MAX))
+            .unwrap_or(&zeros);
+        file.write_at(part, offset)?;
+        offset = offset.saturating_add(bytes(part.len()));
+        length = length.saturating_sub(bytes(part.len()));
+    }
+    Ok(())
 }
 
 impl Drop for Journal {

@@ -152,7 +152,7 @@ fn a_torn_tail_is_cut_off_and_the_journal_goes_on() {
     let (sound, _) = read(dir.path()).unwrap();
     let mut bytes = std::fs::read(&path).unwrap();
     // The first frame of the last group is gone and the others are whole: none of them was acknowledged.
-    bytes[sound[2].0 as usize + 5] ^= 1;
+    bytes[usize::try_from(sound[2].0).unwrap() + 5] ^= 1;
     std::fs::write(&path, &bytes).unwrap();
     append(dir.path(), &[&["eta"]], true);
     let (found, end) = read(dir.path()).unwrap();

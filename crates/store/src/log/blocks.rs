@@ -77,21 +77,6 @@ pub(crate) fn read(
     Ok(unpack(&value).map(|records| (first, records)))
 }
 
-/// The first sequences of all blocks of a chain from `from` on, with the number of events in none of them.
-pub(crate) fn firsts(
-    db: &sled::Db,
-    chain: Number,
-) -> impl Iterator<Item = Result<Sequence, Error>> {
-    db.scan_prefix(keys::blocks(chain))
-        .keys()
-        .filter_map(|key| match key {
-            Ok(key) => keys::block_place(&key)
-                .filter(|place| place.1 == 0)
-                .map(|place| Ok(place.0)),
-            Err(error) => Some(Err(error.into())),
-        })
-}
-
 /// The events of a value; `None` if the bytes are anything else.
 fn unpack(value: &[u8]) -> Option<Vec<Record>> {
     let (length, packed) = value.split_first_chunk::<4>()?;

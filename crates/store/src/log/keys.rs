@@ -31,11 +31,6 @@ pub(crate) fn head(chain: Number) -> Vec<u8> {
     [HEADS, &chain.to_be_bytes()].concat()
 }
 
-/// All blocks of a chain.
-pub(crate) fn blocks(chain: Number) -> Vec<u8> {
-    [b"b".as_slice(), &chain.to_be_bytes()].concat()
-}
-
 pub(crate) fn block(chain: Number, first: Sequence, part: u8) -> Vec<u8> {
     [
         b"b".as_slice(),

@@ -2,7 +2,7 @@
 //!
 //! Bodies are checked, salted, hashed and sealed here, so that the one writer thread only does what depends on order.
 
-use countersign_chain::header::check_text;
+use countersign_chain::header::{check_text, names_platform, source};
 use countersign_chain::{body_hash, command_id, json};
 use countersign_ids::{
     Actor, BodyHash, BodyKey, ChainId, CommandId, DataSubject, EventId, EventType, LedgerId,
@@ -119,8 +119,10 @@ fn check(chain: &ChainId, event: &NewEvent) -> Result<(), String> {
     if (event.retention == Retention::Personal) != event.seal.is_some() {
         return Err("a personal body, and no other, is sealed".to_owned());
     }
-    if chain.is_platform() && event.platformhead != Stamp::None {
-        return Err("the platform chain names no head of itself".to_owned());
+    let names_head =
+        !chain.is_platform() && (chain.is_beats() || names_platform(&event.event_type));
+    if names_head != (event.platformhead != Stamp::None) {
+        return Err("authorisations, restatements and heartbeats name the platform's head, and no other event".to_owned());
     }
     Ok(())
 }
@@ -158,11 +160,6 @@ fn prepare_event(
         platformhead: event.platformhead,
         valid: event.valid,
     })
-}
-
-/// The `source` attribute of a chain.
-pub(crate) fn source(ledger: &LedgerId, chain: &ChainId) -> String {
-    format!("/ledgers/{ledger}/chains/{chain}")
 }
 
 fn new_id(now: Time, random: [u8; 10]) -> Option<EventId> {

@@ -186,8 +186,7 @@ impl Writer {
             appender.check(&append, now, &moment)?;
             return self.write(append, &moment);
         }
-        let number = u32::try_from(self.chains.len()).unwrap_or(u32::MAX);
-        let chain = Arc::new(Chain::new(append.chain.clone(), number));
+        let chain = Arc::new(Chain::new(append.chain.clone(), self.view.next_number()));
         let appender = Appender::empty(&self.view.ledger, Arc::clone(&chain));
         let moment = Moment {
             time: now,

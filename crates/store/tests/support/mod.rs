@@ -12,10 +12,10 @@ use countersign_store::clock::Clock;
 use countersign_store::{Append, Ledger, NewEvent, Options, Projections, Stamp};
 
 /// The raw genesis key of the tests; nothing here verifies signatures.
-pub const GENESIS: [u8; 32] = [7; 32];
+pub(crate) const GENESIS: [u8; 32] = [7; 32];
 
 /// Small segments, so that tests roll them, and no projections.
-pub fn options() -> Options {
+pub(crate) fn options() -> Options {
     Options {
         segment_bytes: 64 * 1024,
         projections: Projections::none(),
@@ -24,23 +24,23 @@ pub fn options() -> Options {
 }
 
 /// Makes a ledger and opens it.
-pub fn fresh(root: &Path, options: Options) -> Ledger {
+pub(crate) fn fresh(root: &Path, options: Options) -> Ledger {
     Ledger::create(root, GENESIS, &options).unwrap();
     Ledger::open(root, options).unwrap()
 }
 
-pub fn chain(id: &str) -> ChainId {
+pub(crate) fn chain(id: &str) -> ChainId {
     id.parse().unwrap()
 }
 
-pub fn actor() -> Actor {
+pub(crate) fn actor() -> Actor {
     Actor {
         kind: AuthType::Service,
         id: "tester".parse().unwrap(),
     }
 }
 
-pub fn event(fact: &str, subject: &str, body: &str) -> NewEvent {
+pub(crate) fn event(fact: &str, subject: &str, body: &str) -> NewEvent {
     NewEvent {
         event_type: EventType::new("site", fact, 1).unwrap(),
         subject: subject.parse().unwrap(),
@@ -53,12 +53,12 @@ pub fn event(fact: &str, subject: &str, body: &str) -> NewEvent {
     }
 }
 
-pub fn key(key: &str) -> CommandKey {
+pub(crate) fn key(key: &str) -> CommandKey {
     CommandKey::Key(key.to_owned())
 }
 
 /// A command of one small event.
-pub fn command(chain_id: &str, name: &str) -> Append {
+pub(crate) fn command(chain_id: &str, name: &str) -> Append {
     let body = format!("{{\"name\":\"{name}\"}}");
     Append::new(
         chain(chain_id),
@@ -70,13 +70,13 @@ pub fn command(chain_id: &str, name: &str) -> Append {
 
 /// A clock that stands still until it is set.
 #[derive(Debug, Default)]
-pub struct Hands {
+pub(crate) struct Hands {
     wall: AtomicU64,
     steady: AtomicU64,
 }
 
 impl Hands {
-    pub fn set(&self, wall: u64, steady: u64) {
+    pub(crate) fn set(&self, wall: u64, steady: u64) {
         self.wall.store(wall, Ordering::SeqCst);
         self.steady.store(steady, Ordering::SeqCst);
     }
