@@ -22,7 +22,7 @@ use crate::{
     files,
     journal::{Disk, Journal},
     keys,
-    ledger::Ledger,
+    plane::ledger::Ledger,
     site::{
         Releases,
         tests::{install_files, sample_files},

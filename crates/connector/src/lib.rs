@@ -34,11 +34,15 @@ pub use site::{FilePath, Manifest, ManifestError};
 pub use status::{PairedWith, Running, Status, status};
 
 #[cfg(test)]
+extern crate self as countersign_connector;
+#[cfg(test)]
 mod crash_tests;
 #[cfg(test)]
-#[path = "../tests/plane/ledger.rs"]
+#[path = "../tests/plane/mod.rs"]
 #[expect(
     dead_code,
     reason = "shared with the integration tests, which use all of it"
 )]
-mod ledger;
+mod plane;
+#[cfg(test)]
+mod refusal_tests;

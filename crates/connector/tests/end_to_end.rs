@@ -7,6 +7,7 @@
     reason = "helpers of tests, outside of test functions"
 )]
 
+#[expect(dead_code, reason = "shared with the unit tests, which use all of it")]
 mod plane;
 
 use std::{net::SocketAddr, path::Path, time::Duration};

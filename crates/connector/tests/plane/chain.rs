@@ -4,7 +4,7 @@
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use countersign_chain::{body_hash, event_hash, genesis_hash, sha256};
 use countersign_evidence::{EventCopy, wire::ProofHash};
-use countersign_ids::{ChainId, LedgerId, Salt, Time};
+use countersign_ids::{ChainId, Digest, LedgerId, Salt, Time};
 use ed25519_dalek::{Signer as _, SigningKey};
 
 /// The events of one chain.
@@ -138,6 +138,10 @@ impl Events {
 
     pub(crate) fn size(&self) -> usize {
         self.events.len()
+    }
+
+    pub(crate) fn root(&self, size: usize) -> Digest {
+        Digest::from_bytes(root(&self.leaves(size)))
     }
 
     pub(crate) fn inclusion(&self, leaf: usize, size: usize) -> Vec<ProofHash> {

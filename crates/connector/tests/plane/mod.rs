@@ -295,6 +295,11 @@ impl Inner {
         if self.faults.fork {
             return chain::note(&self.origin(), size, &[7; 32], &self.ledger.checkpoints);
         }
+        self.note(size)
+    }
+
+    /// An honest note over the beginning of the chain.
+    pub(crate) fn note(&self, size: usize) -> String {
         self.chain
             .note(&self.origin(), size, &self.ledger.checkpoints)
     }
