@@ -9,63 +9,9 @@ use std::time::Duration;
 
 use countersign_ids::{ChainId, Code, CommandId, DataSubject, Digest, Sequence, Time};
 
+use crate::codes;
+
 use crate::journal::scan;
-
-macro_rules! codes {
-    ($($(#[$doc:meta])* $name:ident = $id:literal, $title:literal;)*) => {
-        $($(#[$doc])* pub(crate) const $name: Code = Code { id: $id, title: $title };)*
-
-        /// Every code of this crate.
-        pub const CODES: &[Code] = &[$($name),*];
-    };
-}
-
-codes! {
-    /// See [`Error::Conflict`].
-    CONFLICT = "append-conflict", "the chain changed while the command was decided";
-    /// See [`Error::Mismatch`].
-    MISMATCH = "idempotency-mismatch", "the same command was accepted before with another request";
-    /// See [`Error::Overloaded`].
-    OVERLOADED = "ledger-overloaded", "the ledger has more to write than it takes on";
-    /// See [`Error::Stopped`].
-    STOPPED = "ledger-stopped", "the ledger stopped writing after a disk failure";
-    /// See [`Error::Closed`].
-    CLOSED = "ledger-closed", "the ledger is shutting down";
-    /// See [`Error::DiskFull`].
-    DISK_FULL = "disk-full", "there is no space left for the ledger";
-    /// See [`Error::Disk`].
-    DISK_FAILED = "disk-failed", "a file of the ledger could not be read or written";
-    /// See [`Error::Locked`].
-    LOCKED = "ledger-locked", "another process has this ledger open";
-    /// See [`Error::ClockJumped`].
-    CLOCK_JUMPED = "clock-jumped", "the clock jumped ahead, so nothing is written";
-    /// See [`Error::Damaged`].
-    DAMAGED = "ledger-damaged", "bytes of the journal are not what was written";
-    /// See [`Error::ChainDamaged`].
-    CHAIN_DAMAGED = "chain-damaged", "an event of one chain is not what was written";
-    /// See [`Error::Foreign`].
-    FOREIGN = "not-a-ledger", "the directory does not hold a ledger that this program can open";
-    /// See [`Error::Exists`].
-    EXISTS = "ledger-exists", "the directory already holds something";
-    /// See [`Error::OutsideValidity`].
-    OUTSIDE_VALIDITY = "outside-validity", "what was signed is not valid at this time";
-    /// See [`Error::StalePlatform`].
-    STALE_PLATFORM = "platform-stale", "keys changed while the command was decided";
-    /// See [`Error::Refused`].
-    REFUSED = "append-refused", "the events do not follow the formats";
-    /// See [`Error::BlobTooLarge`].
-    BLOB_TOO_LARGE = "blob-too-large", "the blob is larger than the limit";
-    /// See [`Error::BlobMismatch`].
-    BLOB_MISMATCH = "blob-mismatch", "the bytes of a blob do not have its digest";
-    /// See [`Error::BlobUnknown`].
-    BLOB_UNKNOWN = "blob-unknown", "there is no such blob here";
-    /// See [`Error::KeyDestroyed`].
-    KEY_DESTROYED = "key-destroyed", "the key of this personal text was destroyed";
-    /// See [`Error::Log`].
-    LOG_FAILED = "log-failed", "the log behind the journal cannot be read or written";
-    /// See [`Error::Missing`].
-    MISSING = "event-missing", "there is no such event";
-}
 
 /// What went wrong.
 #[derive(Debug, thiserror::Error)]
@@ -222,28 +168,28 @@ impl Error {
     #[must_use]
     pub const fn code(&self) -> Code {
         match self {
-            Self::Conflict { .. } => CONFLICT,
-            Self::Mismatch { .. } => MISMATCH,
-            Self::Overloaded { .. } => OVERLOADED,
-            Self::Stopped { .. } => STOPPED,
-            Self::Closed => CLOSED,
-            Self::DiskFull { .. } => DISK_FULL,
-            Self::Disk { .. } => DISK_FAILED,
-            Self::Locked { .. } => LOCKED,
-            Self::ClockJumped { .. } => CLOCK_JUMPED,
-            Self::Damaged(_) => DAMAGED,
-            Self::ChainDamaged { .. } => CHAIN_DAMAGED,
-            Self::Foreign { .. } => FOREIGN,
-            Self::Exists { .. } => EXISTS,
-            Self::OutsideValidity { .. } => OUTSIDE_VALIDITY,
-            Self::StalePlatform { .. } => STALE_PLATFORM,
-            Self::Refused { .. } => REFUSED,
-            Self::BlobTooLarge { .. } => BLOB_TOO_LARGE,
-            Self::BlobMismatch { .. } => BLOB_MISMATCH,
-            Self::BlobUnknown { .. } => BLOB_UNKNOWN,
-            Self::KeyDestroyed { .. } => KEY_DESTROYED,
-            Self::Log(_) => LOG_FAILED,
-            Self::Missing { .. } => MISSING,
+            Self::Conflict { .. } => codes::CONFLICT,
+            Self::Mismatch { .. } => codes::MISMATCH,
+            Self::Overloaded { .. } => codes::OVERLOADED,
+            Self::Stopped { .. } => codes::STOPPED,
+            Self::Closed => codes::CLOSED,
+            Self::DiskFull { .. } => codes::DISK_FULL,
+            Self::Disk { .. } => codes::DISK_FAILED,
+            Self::Locked { .. } => codes::LOCKED,
+            Self::ClockJumped { .. } => codes::CLOCK_JUMPED,
+            Self::Damaged(_) => codes::DAMAGED,
+            Self::ChainDamaged { .. } => codes::CHAIN_DAMAGED,
+            Self::Foreign { .. } => codes::FOREIGN,
+            Self::Exists { .. } => codes::EXISTS,
+            Self::OutsideValidity { .. } => codes::OUTSIDE_VALIDITY,
+            Self::StalePlatform { .. } => codes::STALE_PLATFORM,
+            Self::Refused { .. } => codes::REFUSED,
+            Self::BlobTooLarge { .. } => codes::BLOB_TOO_LARGE,
+            Self::BlobMismatch { .. } => codes::BLOB_MISMATCH,
+            Self::BlobUnknown { .. } => codes::BLOB_UNKNOWN,
+            Self::KeyDestroyed { .. } => codes::KEY_DESTROYED,
+            Self::Log(_) => codes::LOG_FAILED,
+            Self::Missing { .. } => codes::MISSING,
         }
     }
 
