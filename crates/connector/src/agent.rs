@@ -9,7 +9,7 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-use countersign_evidence::{KeyRing, Mode, message::SiteState};
+use countersign_evidence::{KeyRing, Mode};
 use countersign_ids::{Nonce, Time};
 use countersign_transport::Client;
 use ed25519_dalek::SigningKey;
@@ -22,6 +22,7 @@ use crate::{
     files,
     journal::Journal,
     keys, lock,
+    observe::Sight,
     site::{self, Prober, Releases, Served},
     speak::Sent,
     state::{Entry, Pairing, State},
@@ -61,8 +62,7 @@ pub(crate) struct Agent {
     /// Something was queued.
     pub(crate) queued: Notify,
     pub(crate) lease: watch::Sender<Option<Lease>>,
-    /// What was last seen of the site, and reported.
-    pub(crate) seen: Mutex<Option<SiteState>>,
+    pub(crate) sight: Mutex<Sight>,
 }
 
 /// The clock. Everything else gets a time as an argument.
@@ -146,7 +146,7 @@ impl Agent {
             sending: tokio::sync::Mutex::default(),
             queued: Notify::new(),
             lease: watch::Sender::new(None),
-            seen: Mutex::default(),
+            sight: Mutex::default(),
         };
         agent.settle().await?;
         Ok(agent)

@@ -1,6 +1,6 @@
 //! What the connector sees of its site: the live release, what is kept, and how ready the way back is, proved each time.
 
-use std::sync::PoisonError;
+use std::sync::{MutexGuard, PoisonError};
 
 use countersign_evidence::{JsonObject, OrDash, message::SiteState};
 use countersign_ids::Digest;
@@ -16,6 +16,13 @@ use crate::{
 /// The state of a static site in the form of a precondition.
 pub(crate) fn precondition(current: Option<Digest>) -> JsonObject {
     JsonObject::of_strings([("current", OrDash(current).to_string())])
+}
+
+/// What was last seen of the site, and what was last reported.
+#[derive(Debug, Default)]
+pub(crate) struct Sight {
+    seen: Option<SiteState>,
+    reported: Option<SiteState>,
 }
 
 impl Agent {
@@ -38,29 +45,36 @@ impl Agent {
             rollback,
             checked_at: now(),
         };
-        let same = |seen: &SiteState| {
+        let same = |reported: &SiteState| {
             SiteState {
                 checked_at: observed.checked_at,
-                ..seen.clone()
+                ..reported.clone()
             } == observed
         };
-        let reported = self.last_seen().is_some_and(|seen| same(&seen));
-        if !reported && state.outbox.len() < OUTBOX_MAX {
+        let mut sight = self.sight();
+        if !sight.reported.as_ref().is_some_and(same) && state.outbox.len() < OUTBOX_MAX {
             let report = Report::Observed {
                 document: document(&state)?,
                 observed: observed.clone(),
             };
             self.write(vec![Entry::Queued { report }])?;
-            *self.seen.lock().unwrap_or_else(PoisonError::into_inner) = Some(observed.clone());
+            sight.reported = Some(observed.clone());
         }
+        sight.seen = Some(observed.clone());
         Ok(observed)
     }
 
-    /// What was last reported.
+    fn sight(&self) -> MutexGuard<'_, Sight> {
+        self.sight.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What was last seen.
     pub(crate) fn last_seen(&self) -> Option<SiteState> {
-        self.seen
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
+        self.sight().seen.clone()
+    }
+
+    /// A report was not taken, so the next look reports anew.
+    pub(crate) fn report_again(&self) {
+        self.sight().reported = None;
     }
 }

@@ -10,6 +10,7 @@ use countersign_evidence::{
     Delivery, Envelope, JsonObject, OrDash, Order, OutcomeResult,
     checks::{Facts, Opened, PassedOrder, RELEASE_ROLLBACK, Refused, SiteNow, check_order},
     document::DOCUMENT_REPLACE,
+    message::TreeHead,
 };
 use countersign_ids::{Code, Digest, Time};
 
@@ -34,8 +35,17 @@ const UNSIGNED_REMEMBERED_MILLIS: u64 = 3_600_000;
 
 impl Agent {
     /// Takes a delivery: refuses its order, or executes it.
-    pub(crate) async fn deliver(&self, delivery: &Delivery) -> Result<Sent, Error> {
+    ///
+    /// Its proof is about the checkpoint that the poll named. If another was accepted since, the order is asked for again.
+    pub(crate) async fn deliver(
+        &self,
+        delivery: &Delivery,
+        named: &TreeHead,
+    ) -> Result<Sent, Error> {
         let _working = self.working.lock().await;
+        if self.state().checkpoint != *named {
+            return Ok(Sent::Done);
+        }
         if let Ok(opened) = Opened::open(delivery) {
             let order = opened.envelope.payload_digest();
             if self.state().orders.contains_key(&order) {

@@ -9,6 +9,7 @@ use countersign_evidence::{
     Alg, CODES, Credential, Decision, Delivery, EndReason, FloorRule, Order, OutcomeResult, Scope,
     Statement,
     document::KindOrAny,
+    message::Stream,
     wire::{Base64, ProofHash},
 };
 use countersign_ids::{ActionId, Digest, Nonce, Sequence, Time};
@@ -63,6 +64,13 @@ impl Scene {
         };
         scene.catch_up().await;
         scene
+    }
+
+    /// Delivers as if it had just been asked for.
+    async fn take(&self, delivery: &Delivery) -> Result<Sent, crate::Error> {
+        self.agent
+            .deliver(delivery, &self.agent.state().checkpoint)
+            .await
     }
 
     /// A heartbeat, and everything that waits to be said.
@@ -131,6 +139,7 @@ enum Spoil {
 
 use Spoil::{Delivery as InDelivery, Order as InOrder};
 
+#[expect(clippy::too_many_lines, reason = "a table")]
 fn messages() -> Vec<(&'static str, Spoil)> {
     vec![
         (
@@ -246,6 +255,7 @@ fn remember(scene: &Scene, change: impl FnOnce(&mut State)) {
         .unwrap();
 }
 
+#[expect(clippy::too_many_lines, reason = "a table")]
 fn statements() -> Vec<(&'static str, Spoil)> {
     vec![
         (
@@ -356,6 +366,7 @@ fn statements() -> Vec<(&'static str, Spoil)> {
     ]
 }
 
+#[expect(clippy::too_many_lines, reason = "a table")]
 fn proofs_and_site() -> Vec<(&'static str, Spoil)> {
     vec![
         (
@@ -475,7 +486,7 @@ async fn check(code: &'static str, spoil: &Spoil) {
         (delivery, order)
     };
     let before = scene.agent.state();
-    scene.agent.deliver(&delivery).await.unwrap();
+    scene.take(&delivery).await.unwrap();
     let after = scene.agent.state();
     let digest = countersign_evidence::checks::Opened::open(&delivery)
         .unwrap()
@@ -505,7 +516,7 @@ async fn check(code: &'static str, spoil: &Spoil) {
     assert_eq!(after, expected, "{code}");
 
     // Handed out again it is neither executed nor refused twice.
-    assert_eq!(scene.agent.deliver(&delivery).await.unwrap(), Sent::Later);
+    assert_eq!(scene.take(&delivery).await.unwrap(), Sent::Later);
     assert_eq!(said(&scene.agent.state()).len(), 1, "{code}");
 }
 
@@ -550,7 +561,7 @@ async fn a_delivery_that_holds_no_order_is_left_alone() {
     for spoil in spoils {
         let mut delivery = good.clone();
         spoil(&mut delivery);
-        assert_eq!(scene.agent.deliver(&delivery).await.unwrap(), Sent::Later);
+        assert_eq!(scene.take(&delivery).await.unwrap(), Sent::Later);
         assert_eq!(scene.agent.state(), before);
     }
 }
@@ -566,7 +577,7 @@ async fn a_good_order_is_executed_and_everything_that_must_not_come_again_is_kep
         (order, delivery)
     };
     assert_eq!(delivery.keys.len(), 1);
-    assert_eq!(scene.agent.deliver(&delivery).await.unwrap(), Sent::Done);
+    assert_eq!(scene.take(&delivery).await.unwrap(), Sent::Done);
     let state = scene.agent.state();
     assert_eq!(
         scene.agent.site.releases.current().unwrap(),
@@ -606,7 +617,7 @@ async fn a_good_order_is_executed_and_everything_that_must_not_come_again_is_kep
             ];
         scene.deliver(&mut inner, &order)
     };
-    assert_eq!(scene.agent.deliver(&back).await.unwrap(), Sent::Done);
+    assert_eq!(scene.take(&back).await.unwrap(), Sent::Done);
     assert_eq!(
         scene.agent.site.releases.current().unwrap(),
         Some(scene.one)
@@ -638,7 +649,7 @@ async fn the_document_changes_by_an_order_of_its_own() {
             ];
         (next, scene.deliver(&mut inner, &order))
     };
-    assert_eq!(scene.agent.deliver(&delivery).await.unwrap(), Sent::Done);
+    assert_eq!(scene.take(&delivery).await.unwrap(), Sent::Done);
     let state = scene.agent.state();
     assert_eq!(state.document, Some(next.clone()));
     assert_eq!(
@@ -648,4 +659,75 @@ async fn the_document_changes_by_an_order_of_its_own() {
     // The result names the document that is now in force.
     let names_it = |report: &Report| matches!(report, Report::Outcome { document, .. } if *document == next.digest().unwrap());
     assert!(state.outbox.iter().any(names_it));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_proof_about_another_checkpoint_is_no_fork_and_is_asked_for_again() {
+    let scene = Scene::new().await;
+    let named = scene.agent.state().checkpoint;
+    let delivery = {
+        let mut inner = scene.plane.lock();
+        let order = scene.order(&inner, 5);
+        scene.deliver(&mut inner, &order)
+    };
+    // A heartbeat is answered while the poll is open.
+    scene.catch_up().await;
+    let before = scene.agent.state();
+    assert!(before.checkpoint.size > named.size);
+    assert_eq!(
+        scene.agent.deliver(&delivery, &named).await.unwrap(),
+        Sent::Done
+    );
+    assert_eq!(scene.agent.state(), before);
+
+    // An order is accepted while a heartbeat is open: the answer is lost, and comes with the repeat.
+    scene.plane.lock().faults.lose_answer = Some(Stream::Beat);
+    assert_eq!(scene.agent.beat().await.unwrap(), Sent::Later);
+    let delivery = {
+        let inner = scene.plane.lock();
+        let at = inner.pending[0].0;
+        inner.delivery(at, scene.agent.state().checkpoint.size, 1)
+    };
+    assert_eq!(scene.take(&delivery).await.unwrap(), Sent::Done);
+    scene.catch_up().await;
+    scene.catch_up().await;
+    let state = scene.agent.state();
+    assert_eq!(state.quiet, None);
+    assert_eq!(
+        state.checkpoint.size,
+        u64::try_from(scene.plane.lock().chain.size()).unwrap()
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_observation_that_is_too_old_is_made_again_and_nothing_else_is_lost() {
+    let scene = Scene::new().await;
+    let counter = scene.agent.state().counters.action;
+    scene.agent.report_again();
+    scene.agent.look().await.unwrap();
+    scene.plane.lock().faults.refuse = Some((400, "clock-skew"));
+    assert_eq!(scene.agent.flush().await.unwrap(), Sent::Done);
+    assert_eq!(scene.agent.state().counters.action, counter);
+    scene.agent.look().await.unwrap();
+    assert_eq!(scene.agent.flush().await.unwrap(), Sent::Done);
+    assert_eq!(scene.agent.state().counters.action, counter + 1);
+
+    // A ledger that went back keeps the message waiting; a message that is refused for good does not block the next.
+    for (status, code, waits) in [
+        (409, "checkpoint-unknown", true),
+        (503, "overloaded", true),
+        (422, "outcome-unknown", false),
+    ] {
+        scene.agent.report_again();
+        scene.agent.look().await.unwrap();
+        scene.plane.lock().faults.refuse = Some((status, code));
+        let expected = if waits { Sent::Later } else { Sent::Done };
+        assert_eq!(scene.agent.flush().await.unwrap(), expected, "{code}");
+        assert_eq!(
+            scene.agent.state().unanswered.action.is_some(),
+            waits,
+            "{code}"
+        );
+        scene.catch_up().await;
+    }
 }

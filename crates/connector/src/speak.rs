@@ -5,11 +5,11 @@
 
 use countersign_evidence::{
     ConnectorMessage, Delivery, Envelope, KeyRing, Outcome,
-    message::{Head, Heartbeat, Observed, Poll, Readiness, Stream},
+    message::{Head, Heartbeat, Observed, Poll, Readiness, Stream, TreeHead},
     wire::{self, V1},
 };
 use countersign_ids::{ChainId, Digest, Time, limits};
-use countersign_transport::{BeatAnswer, Containment, Refusal};
+use countersign_transport::{BeatAnswer, Containment, Error::Refused, Refusal};
 
 use crate::{
     Error,
@@ -34,23 +34,37 @@ enum Failure {
 }
 
 /// A refusal of the message itself is final; anything else may pass.
-fn failure(error: &countersign_transport::Error) -> Failure {
-    match error {
-        countersign_transport::Error::Refused(
-            refusal @ Refusal::Other {
+///
+/// A checkpoint that the ledger does not have any more is no fault of the message: it waits, as what it says must not be
+/// lost. An observation that is too old by the server's clock is made again.
+fn failure(error: &countersign_transport::Error, message: &ConnectorMessage) -> Failure {
+    let Refused(refusal) = error else {
+        return later(error);
+    };
+    let code = refusal.code().to_owned();
+    match (refusal, message) {
+        (Refusal::ClockSkew { .. }, ConnectorMessage::Observed(_)) => Failure::Drop(code),
+        (
+            Refusal::Other {
                 status: 400 | 409 | 413 | 422,
                 ..
             },
-        ) => {
+            _,
+        ) if code != CHECKPOINT_UNKNOWN => {
             tracing::error!(%error, "the control plane refused a message for good");
-            Failure::Drop(refusal.code().to_owned())
+            Failure::Drop(code)
         }
-        _ => {
-            tracing::warn!(%error, "a message was not taken; it is repeated");
-            Failure::Later
-        }
+        _ => later(error),
     }
 }
+
+fn later(error: &countersign_transport::Error) -> Failure {
+    tracing::warn!(%error, "a message was not taken; it is repeated");
+    Failure::Later
+}
+
+/// The server's code for a checkpoint that its ledger does not have: its data went back.
+const CHECKPOINT_UNKNOWN: &str = "checkpoint-unknown";
 
 impl Agent {
     fn head(state: &State, chain: ChainId, document: Digest) -> Result<Head, Error> {
@@ -77,19 +91,21 @@ impl Agent {
 
     /// Sends what waits on stream `action`, the oldest first.
     pub(crate) async fn flush(&self) -> Result<Sent, Error> {
-        let _sending = self.sending.lock().await;
+        let (_sending, stream) = (self.sending.lock().await, Stream::Action);
         while let Some(envelope) = self.next_report()? {
             match self.client.message(&envelope).await {
-                Ok(()) => self.journal().write(vec![Entry::Answered {
-                    stream: Stream::Action,
-                }])?,
-                Err(error) => match failure(&error) {
-                    Failure::Later => return Ok(Sent::Later),
-                    Failure::Drop(code) => self.journal().write(vec![Entry::Dropped {
-                        stream: Stream::Action,
-                        code,
-                    }])?,
-                },
+                Ok(()) => self.journal().write(vec![Entry::Answered { stream }])?,
+                Err(error) => {
+                    let message = message_of(&envelope)?;
+                    let Failure::Drop(code) = failure(&error, &message) else {
+                        return Ok(Sent::Later);
+                    };
+                    self.journal()
+                        .write(vec![Entry::Dropped { stream, code }])?;
+                    if matches!(message, ConnectorMessage::Observed(_)) {
+                        self.report_again();
+                    }
+                }
             }
         }
         Ok(Sent::Done)
@@ -160,11 +176,11 @@ impl Agent {
                 self.journal().write(vec![Entry::Answered {
                     stream: Stream::Beat,
                 }])?;
-                self.take_answer(&answer)?;
+                self.take_answer(&answer, &named(&envelope)?)?;
                 self.journal().compact(now())?;
                 Ok(Sent::Done)
             }
-            Err(error) => match failure(&error) {
+            Err(error) => match failure(&error, &message_of(&envelope)?) {
                 Failure::Later => Ok(Sent::Later),
                 Failure::Drop(code) => {
                     self.journal().write(vec![Entry::Dropped {
@@ -213,8 +229,16 @@ impl Agent {
     }
 
     /// Keys, checkpoint and lease of a heartbeat's answer. One that does not verify brings no lease.
-    fn take_answer(&self, answer: &BeatAnswer) -> Result<(), Error> {
+    ///
+    /// The proof is about the checkpoint that the heartbeat named. If another was accepted since, or an order is being
+    /// judged by the one in force, this one is left alone: the next heartbeat asks again.
+    fn take_answer(&self, answer: &BeatAnswer, named: &TreeHead) -> Result<(), Error> {
         let state = self.state();
+        let working = self.working.try_lock();
+        if working.is_err() || state.checkpoint != *named {
+            self.take_lease(answer, now());
+            return Ok(());
+        }
         let (keys, ring) = match follow(&state, &answer.keys) {
             Ok(followed) => followed,
             Err(error) => {
@@ -228,7 +252,7 @@ impl Agent {
             &chain,
             &answer.checkpoint,
             &answer.consistency,
-            &state.checkpoint,
+            named,
         ) {
             Ok(checkpoint) => {
                 let mut entries = Vec::new();
@@ -282,6 +306,7 @@ impl Agent {
     /// Asks for an order once, and does what it says.
     pub(crate) async fn fetch(&self) -> Result<Sent, Error> {
         let envelope = self.poll()?;
+        let named = named(&envelope)?;
         let delivery: Option<Delivery> = match self.client.poll(&envelope).await {
             Ok(delivery) => delivery,
             Err(error) => {
@@ -290,7 +315,7 @@ impl Agent {
             }
         };
         match delivery {
-            Some(delivery) => self.deliver(&delivery).await,
+            Some(delivery) => self.deliver(&delivery, &named).await,
             None => Ok(Sent::Done),
         }
     }
@@ -298,6 +323,18 @@ impl Agent {
 
 fn wrong(error: wire::WireError) -> Error {
     Error::Message(error.into())
+}
+
+/// The checkpoint that a message of our own names: what its answer has to be consistent with.
+fn named(envelope: &Envelope) -> Result<TreeHead, Error> {
+    Ok(message_of(envelope)?.head().checkpoint)
+}
+
+fn message_of(envelope: &Envelope) -> Result<ConnectorMessage, Error> {
+    Ok(ConnectorMessage::parse(
+        envelope.payload_type,
+        envelope.unverified_payload(),
+    )?)
 }
 
 /// The digest of the document in force.

@@ -46,6 +46,8 @@ pub(crate) struct Faults {
     pub(crate) lose_answer: Option<Stream>,
     /// Lose the answer to the next pairing.
     pub(crate) lose_pairing: bool,
+    /// Refuse the next message with this status and code.
+    pub(crate) refuse: Option<(u16, &'static str)>,
     /// Show another history from now on.
     pub(crate) fork: bool,
     /// Send other bytes for this blob.
@@ -471,6 +473,9 @@ async fn poll(State(plane): State<Plane>, Json(signed): Json<Signed>) -> Respons
 
 async fn message(State(plane): State<Plane>, Json(signed): Json<Signed>) -> Response {
     let mut inner = plane.lock();
+    if let Some((status, code)) = inner.faults.refuse.take() {
+        return problem(status, code);
+    }
     if let Err(refusal) = inner.take(&signed.envelope) {
         return *refusal;
     }
