@@ -42,9 +42,6 @@ pub(crate) struct Serve {
     /// Where the genesis key of a new ledger is written; keep it offline afterwards. Beside the data directory by default.
     #[arg(long, value_name = "FILE", env = "COUNTERSIGN_GENESIS_KEY")]
     pub(crate) genesis_key: Option<PathBuf>,
-    /// Where the first administrator's token of a new ledger is written. Beside the data directory by default.
-    #[arg(long, value_name = "FILE")]
-    pub(crate) admin_token_file: Option<PathBuf>,
 }
 
 /// `countersign release`

@@ -10,6 +10,7 @@ use std::io::Read;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::oneshot;
 
@@ -66,12 +67,16 @@ pub(crate) async fn run(arguments: Connector, shared: Shared) -> Result<ExitCode
             settings.server = shared.server.unwrap_or(settings.server);
             settings.listen = listen.unwrap_or(settings.listen);
             settings.preview_listen = preview_listen.unwrap_or(settings.preview_listen);
-            countersign_connector::run(
-                &settings.config(&directory),
-                told_to_stop(until_stdin_closes)?,
-            )
-            .await
-            .map_err(|error| failure(&error))?;
+            let config = settings.config(&directory);
+            let running = countersign_connector::run(&config, told_to_stop(until_stdin_closes)?);
+            let announced = async {
+                announce(&directory, shared.json).await;
+                std::future::pending::<()>().await;
+            };
+            tokio::select! {
+                ended = running => ended.map_err(|error| failure(&error))?,
+                () = announced => {}
+            }
         }
         Connector::Status { directory } => {
             let status =
@@ -120,6 +125,31 @@ async fn pair(arguments: ConnectorPair, shared: Shared) -> Result<()> {
         &serde_json::to_value(&paired)?,
         super::watch::text,
     )
+}
+
+/// Says where the site and its previews are served, as soon as they are.
+async fn announce(directory: &Path, as_json: bool) {
+    let running = loop {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        let status = countersign_connector::status(directory).ok();
+        if let Some(running) = status
+            .and_then(|status| status.running)
+            .filter(|running| running.preview.is_some())
+        {
+            break running;
+        }
+    };
+    let (site, preview) = (
+        running.site.unwrap_or_default(),
+        running.preview.unwrap_or_default(),
+    );
+    if as_json {
+        output::data(&serde_json::json!({ "site": site, "preview": preview }).to_string()).ok();
+    } else {
+        note(format_args!(
+            "the site is served at {site}, its previews at {preview}"
+        ));
+    }
 }
 
 /// Resolves on Ctrl-C, on SIGTERM, and, if asked to, when standard input ends.

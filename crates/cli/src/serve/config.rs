@@ -17,7 +17,6 @@ struct File {
     listen: Option<SocketAddr>,
     origin: Option<String>,
     genesis_key: Option<PathBuf>,
-    admin_token_file: Option<PathBuf>,
 }
 
 /// What a server needs to know.
@@ -31,8 +30,6 @@ pub(crate) struct Settings {
     pub(crate) origin: Option<String>,
     /// Where the genesis key of a new ledger is written, outside `data`.
     pub(crate) genesis_key: PathBuf,
-    /// Where the first administrator's token of a new ledger is written.
-    pub(crate) admin_token_file: PathBuf,
     /// Whether this is `up`.
     pub(crate) sample: bool,
 }
@@ -45,7 +42,6 @@ impl Settings {
             listen,
             origin: Some("sample.countersign.example".to_owned()),
             genesis_key: beside.join("key.pem"),
-            admin_token_file: beside.join("admin-token"),
             sample: true,
         }
     }
@@ -84,10 +80,6 @@ impl Settings {
                 .genesis_key
                 .or(file.genesis_key)
                 .unwrap_or_else(|| beside.join("genesis.pem")),
-            admin_token_file: arguments
-                .admin_token_file
-                .or(file.admin_token_file)
-                .unwrap_or_else(|| beside.join("admin-token")),
             data,
             sample: false,
         };
