@@ -94,6 +94,12 @@ impl Ledger {
         self.view().chain(chain)?.checkpoint()
     }
 
+    /// How many events of a chain the newest recorded heads cover.
+    #[must_use]
+    pub fn recorded(&self, chain: &ChainId) -> u64 {
+        self.view().chain(chain).map_or(0, |chain| chain.recorded())
+    }
+
     /// The root over the first `size` events.
     pub fn root_at(&self, chain: &ChainId, size: u64) -> Result<Node, Error> {
         if size == 0 {
