@@ -157,6 +157,11 @@ def signed_by(key, message, signature):
         return False
 
 
+def raw_digest(text):
+    need(re.fullmatch("sha256:[0-9a-f]{64}", text), "not a digest")
+    return bytes.fromhex(text[7:])
+
+
 def node(left, right):
     return hashlib.sha256(b"\x01" + left + right).digest()
 
@@ -294,7 +299,7 @@ class Chain:
 
     def __init__(self, ledger, name, form):
         self.ledger, self.name, self.form, self.tree = ledger, name, form, Tree()
-        self.events, self.broken, self.count, self.raws, self.hashes = [], False, 0, [], []
+        self.events, self.broken, self.count, self.lines, self.raws, self.hashes = [], False, 0, 0, [], []
         self.by_sequence, self.families, self.commands, self.last = {}, {}, set(), None
 
 
@@ -348,12 +353,16 @@ def follow(chain, event):
 
 
 def read_line(verdict, chain, line):
-    at = chain.count
-    entry = verdict.check("framing", "line", chain.name, at, signed_json, line)
-    if entry is None or not isinstance(entry.get("header"), str) or set(entry) - {"header"} not in ({"body", "salt"}, {"absent"}):
+    at, number = chain.count, chain.lines
+    chain.lines += 1
+    entry = verdict.check("framing", "line", chain.name, number, signed_json, line)
+    members = {} if entry is None else entry
+    present = set(members) == {"header", "body", "salt"} and re.fullmatch("[0-9a-f]{32}", str(members["salt"]))
+    gone = set(members) == {"header", "absent"} and members["absent"] in ("expired", "erased", "withheld")
+    if not (present or gone) or not all(isinstance(value, str) for value in members.values()):
         if entry is not None:
-            verdict.add("framing", "violation", "line", "not an event line", chain.name, at)
-        chain.broken, chain.count = True, at + 1
+            verdict.add("framing", "violation", "line", "not an event line", chain.name, number)
+        chain.broken = True
         return
     raw = entry["header"].encode()
     chain.tree.push(raw)
@@ -374,14 +383,13 @@ def read_line(verdict, chain, line):
         if follow_error:
             raise follow_error
         if event.absent is None:
-            need(re.fullmatch("[0-9a-f]{32}", entry["salt"]), "the salt is not 16 bytes of hexadecimal")
             body = entry["body"].encode()
             need(len(body) <= 262144, "a body larger than 256 KiB")
             need(b3("countersign body v1", bytes.fromhex(entry["salt"]) + body) == header["bodyhash"], "the body does not hash to bodyhash")
             event.b = strict(body)
         else:
-            need(event.absent in ("expired", "erased", "withheld"), "an unknown reason for an absent body")
             need(header["retention"] != "evidence", "an evidence body is absent")
+            need(event.absent == "withheld", "a body is expired or erased, and no event names its range")
         if event.fact not in TYPES.get(event.family, "").split() or not header["type"].endswith(".v1"):
             raise Absent(f"event type {header['type']} is not known here")
         need(header["retention"] == CLASSES[event.family], "another retention class than its family's")
@@ -440,7 +448,6 @@ class Keys:
             mine = [key for role, _, key in add if role == "genesis"]
             need(len(mine) == 1 and not end and "origin" in peek, "the first statement adds the genesis key and carries the origin")
             need(hashlib.sha256(mine[0]).hexdigest() == self.ledger, "the genesis key does not hash to the ledger id")
-            self.genesis, self.origin = mine[0], peek["origin"]
             signers = once(key for _, _, key in signing)
         else:
             need("origin" not in peek and not any(k[0] == "genesis" for k in add + end), "touches genesis or origin")
@@ -452,6 +459,8 @@ class Keys:
                 witness = len(signing) < len(add) or len(ended) < len(end) or "quorum" in peek
                 signers = once(([self.genesis] if witness or not ended else []) + [k[1] for k in ended] + [k[2] for k in signing])
         _, digest = open_envelope(envelope, "keys", signers)
+        if self.version == 0:
+            self.genesis, self.origin = mine[0], peek["origin"]
         for role, key, _ in end:
             mine = [k for k in self.held if k["role"] == role and k["key"] == key and k["end"] is None]
             need(mine, "a key ends that does not hold")
@@ -504,7 +513,8 @@ def head_leaf(chain, size, root, last):
 def check_leaf(chains, name, size, root, last):
     chain = chains.get(name)
     if chain is None or chain.form != "whole":
-        raise Absent(f"chain {name}, of which a head was recorded, is not here") if chain is None else Bad("a head of a sparse chain")
+        need(size == 0 and chain is None, f"chain {name}, of which a head was recorded, is not here")
+        return
     need(size <= chain.count, f"{name} has {chain.count} events, {size} are recorded")
     need(chain.tree.root(size) == unbase64(root, 32), f"the recorded root of {name} at size {size} is another")
     need((chain.hashes[size - 1] if size else "-") == last, f"the recorded last event of {name} is another")
@@ -512,7 +522,7 @@ def check_leaf(chains, name, size, root, last):
 
 def whole_heads(verdict, bundle, chains):
     """Folds the leaves through every list of changes: [(sequence, {chain: size})]."""
-    names, leaves, heads = [], [], []
+    names, leaves, heads, lost = [], [], [], []
     empty = base64.b64encode(hashlib.sha256(b"").digest()).decode()
     keys = []
     for event in chains["platform"].events:
@@ -526,20 +536,28 @@ def whole_heads(verdict, bundle, chains):
         def step():
             body, known = event.b, [k for k in keys if k.at < event.at]
             need(body["size"] == len(leaves), "not one leaf per announced chain")
-            need(body["keys"] == {"count": len(known), "last": known[-1].hash}, "another count or last event of family keys")
             number = -1
             for digest in body["blobs"]:
-                for lines in re.findall(rb"(?:[^\n]*\n){5}|[^\n]+|\n", bundle.blob(digest)):
+                try:
+                    listed = bundle.blob(digest)
+                except (Absent, Bad):
+                    lost.append(event.at)
+                    raise
+                for lines in re.findall(rb"(?:[^\n]*\n){5}|[^\n]+|\n", listed):
                     part = lines.decode().split("\n")
                     need(len(part) == 6 and part[0] == "countersign/head/v1" and part[1] in names, "not a list of heads")
                     need(names.index(part[1]) > number, "a list of heads is not in order")
                     number = names.index(part[1])
+                    need(leaves[number][1] <= int(part[2]), "a recorded size falls")
                     leaves[number] = (part[1], int(part[2]), part[3], part[4])
                     check_leaf(chains, *leaves[number])
+            if lost:
+                raise Absent(f"the heads recorded at {lost[0]} could not be read, and these build on them")
             tree = Tree()
             for leaf in leaves:
                 tree.push(head_leaf(*leaf))
-            need(tree.root() == unbase64(body["root"], 32), "the leaves do not hash to the recorded root")
+            need(tree.root() == raw_digest(body["root"]), "the leaves do not hash to the recorded root")
+            need(body["keys"] == {"count": len(known), "last": known[-1].hash}, "another count or last event of family keys")
 
         if event.family == "heads":
             verdict.check("tree", "heads", "platform", event.at, step)
@@ -558,15 +576,16 @@ def sparse_heads(verdict, bundle, chains):
             if name not in bundle.files:
                 raise Absent(f"{name} is missing")
             page, keys = signed_json(bundle.files[name]), [e for e in events if e.family == "keys" and e.at < event.at]
-            need(event.b["keys"] == {"count": len(keys), "last": keys[-1].hash if keys else "-"}, "events of family keys are missing")
             need(page["size"] == event.b["size"], "another number of leaves")
             for chain, leaf in page["chains"].items():
                 sizes[chain] = leaf["size"]
-                check_leaf(chains, chain, leaf["size"], leaf["root"], leaf["head"])
-                included(head_leaf(chain, leaf["size"], leaf["root"], leaf["head"]), leaf["number"], page["size"],
-                         [unbase64(part, 32) for part in leaf["path"]], unbase64(event.b["root"], 32))
+                root = base64.b64encode(raw_digest(leaf["root"])).decode()
+                check_leaf(chains, chain, leaf["size"], root, leaf["head"])
+                included(head_leaf(chain, leaf["size"], root, leaf["head"]), leaf["number"], page["size"],
+                         [unbase64(part, 32) for part in leaf["path"]], raw_digest(event.b["root"]))
                 first = chains[chain].events[:1]
                 need(not first or first[0].b["number"] == leaf["number"], "the chain has another number")
+            need(event.b["keys"] == {"count": len(keys), "last": keys[-1].hash if keys else "-"}, "events of family keys are missing")
             for chain in chains.values():
                 if chain.form == "whole" and chain.name not in sizes and chain.events and chain.events[0].b["number"] < page["size"]:
                     raise Absent(f"{name} has no path for {chain.name}")
@@ -584,14 +603,10 @@ class Tenant:
     def __init__(self, bundle, chain, chains, keys, heads, used):
         self.bundle, self.chain, self.chains, self.keys, self.heads, self.used = bundle, chain, chains, keys, heads, used
         self.sites, self.people, self.actions, self.nonces, self.counters = {}, {}, {}, set(), {}
-        self.connectors, self.order_nonces, self.order_sequences, self.append = {}, set(), {}, (None, [])
+        self.documents, self.heartbeats, self.places = {}, {}, {}
+        self.connectors, self.order_nonces, self.order_sequences = {}, set(), {}
 
     def apply(self, event):
-        if self.append[0] != event.h["commandid"]:
-            self.append = (event.h["commandid"], [])
-        self.append[1].append(event)
-        for digest in event.b.get("blobs", []):
-            self.bundle.blob(digest)
         handler = getattr(self, f"{event.family}_{event.fact}".replace("-", "_"), None)
         if handler:
             handler(event, event.b)
@@ -601,17 +616,19 @@ class Tenant:
         header = signed_json(raw)
         need(header["source"] == f"/ledgers/{self.chain.ledger}/chains/platform", "restates an event of another chain")
         need(header["bodyhash"] == b3("countersign body v1", bytes.fromhex(b["salt"]) + body), "the restated body has another hash")
-        at, platform = int(header["sequence"]), self.chains["platform"]
-        if at not in platform.by_sequence:
-            raise Absent(f"platform event {at}, which it restates, is not here")
-        need(platform.by_sequence[at].hash == b3("countersign event v1", raw), "restates another event than platform has")
-        need(event.head[0] >= at, "its platformhead is older than what it restates")
-        inner = strict(body)
+        at, platform, inner = int(header["sequence"]), self.chains["platform"], strict(body)
         if ".approver.enrolled." in header["type"]:
-            check_enrolment(self.chain.ledger, inner)
             self.people[inner["approver"], inner["credential"]] = inner["key"]
+            check_enrolment(self.chain.ledger, inner)
         elif ".approver.removed." in header["type"]:
             need(self.people.pop((inner["approver"], inner["credential"]), None), "removes somebody who is not enrolled")
+        need(event.head[0] >= at, "its platformhead is older than what it restates")
+        if at in platform.by_sequence:
+            need(platform.by_sequence[at].hash == b3("countersign event v1", raw), "restates another event than platform has")
+        elif platform.form == "whole":
+            need(platform.broken, "restates an event that platform does not have")
+        else:
+            raise Absent(f"platform event {at}, which it restates, is not here")
 
     def site_registered(self, event, b):
         self.sites[b["site"]] = {"document": None, "digest": "-", "generation": 0, "connector": None, "codes": set()}
@@ -623,6 +640,7 @@ class Tenant:
         need(document["version"] == (site["document"]["version"] if site["document"] else 0) + 1, "document versions are dense")
         need(document["previous"] == site["digest"], "the document does not name the one before")
         site["document"], site["digest"] = document, sha256(canonical(document))
+        self.documents[site["digest"]] = document["version"]
 
     def connector_invited(self, event, b):
         self.sites[b["site"]]["codes"].add(b["code_digest"])
@@ -651,6 +669,9 @@ class Tenant:
         last = self.counters.get((*who, stream), -1)
         need(m["counter"] == last + 1, f"counter {m['counter']} where {last + 1} comes next")
         self.counters[*who, stream] = m["counter"]
+        if stream == "beat":
+            need(m["previous"] == self.heartbeats.get(who, "-"), "the heartbeat does not name the one before it")
+            self.heartbeats[who] = digest
         value = f"{m['generation']} {stream} {m['counter']}"
         command = blake3(prefixed(m["chain"], "connector", m["connector"], "counter", value), derive_key_context="countersign command v1").hexdigest()[:32]
         need(event.h["commandid"] == command, "the command id is not the counter's")
@@ -663,7 +684,7 @@ class Tenant:
 
     def saw(self, checkpoint, event):
         size = checkpoint["size"]
-        need(size <= self.chain.count and self.chain.tree.root(size) == unbase64(checkpoint["root"], 32),
+        need(size <= self.chain.count and self.chain.tree.root(size) == raw_digest(checkpoint["root"]),
              f"saw another tree of size {size} than this one (a split view)")
         need(event.h["source"].endswith(".beats") or size <= event.at, "saw a checkpoint from the future")
 
@@ -673,6 +694,7 @@ class Tenant:
     def action_proposed(self, event, b):
         obj = b["action_object"]
         need(sha256(canonical(obj)) == b["action_digest"], "the action object does not hash to action_digest")
+        need(sha256(canonical(b["plan"])) == obj["plan_digest"], "the plan does not hash to plan_digest")
         need(obj["site"] in self.sites and event.h.get("site") == obj["site"], "an action for another site")
         need(b["action"] not in self.actions, "the action was proposed before")
         self.actions[b["action"]] = {"object": obj, "digest": b["action_digest"], "round": 0, "votes": {}, "order": None, "state": "open",
@@ -703,7 +725,8 @@ class Tenant:
         return action, s
 
     def statement(self, signed, find):
-        need(signed["alg"] == "ed25519", f"statements signed by {signed['alg']} are not supported")
+        if signed["alg"] != "ed25519":
+            raise Absent(f"statements signed by {signed['alg']} are not supported")
         s = signed_json(signed["statement"])
         if s["v"] != 1:
             raise Absent("a statement of an unknown version")
@@ -804,9 +827,10 @@ class Tenant:
 
     def beat_received(self, event, b):
         m = self.message(event, "heartbeat", "beat")
-        step = (m["generation"], event.at)
-        need(self.counters.get(m["site"], step) <= step, "the generation steps back")
-        self.counters[m["site"]] = step
+        need(m["document_digest"] in self.documents, "names a document that was never pinned")
+        place, last = (m["generation"], self.documents[m["document_digest"]]), self.places.get(m["site"], (0, 0))
+        self.places[m["site"]] = place
+        need(place[0] >= last[0] and place[1] >= last[1], "generation or document version steps back")
 
 
 def span(start, end):
@@ -815,7 +839,8 @@ def span(start, end):
 
 
 def check_enrolment(ledger, b):
-    need(b["alg"] == "ed25519", f"a key of kind {b['alg']} is not supported")
+    if b["alg"] != "ed25519":
+        raise Absent(f"keys of kind {b['alg']} are not supported")
     said = canonical({name: b[name] for name in ("approver", "credential", "alg", "key")} | {"ledger": ledger})
     need(signed_by(unbase64(b["key"], 32), b"countersign/enrolment/v1\0" + said, unbase64(b["proof"], 64)), "the enrolment proof is not the key's")
 
@@ -869,12 +894,14 @@ def read_chains(verdict, bundle, manifest):
             verdict.add("framing", "missing" if zst else "violation", "events", "needs zstd" if zst else "no events", name)
             continue
         lines = data.split(b"\n")
-        if lines.pop() != b"":
-            verdict.add("framing", "violation", "line", "the last line has no end", name, len(lines))
+        cut = lines.pop() != b""
         for line in lines:
             read_line(verdict, chain, line)
-        if said["form"] == "whole" and chain.count != said["size"]:
-            verdict.add("framing", "violation", "manifest", f"{chain.count} events, {said['size']} in the manifest", name)
+        if cut:
+            verdict.add("framing", "violation", "line", "the last line has no end", name, len(lines))
+            chain.broken = True
+        if said["form"] == "whole" and chain.lines != said["size"]:
+            verdict.add("framing", "violation", "manifest", f"{chain.lines} lines, {said['size']} in the manifest", name)
         if chain.broken:
             for level in ("evidence", "policy") + (("keys", "tree") if name == "platform" else ()):
                 verdict.add(level, "missing", "not-read", "nothing is read after a broken event", name)
@@ -953,7 +980,10 @@ def verify(data, genesis=None):
     for event in (e for e in platform.events if e.family == "keys"):
         verdict.check("keys", "statement", "platform", event.at, keys.follow, event)
     if keys.genesis is None:
-        verdict.add("keys", "missing" if platform.broken else "violation", "statement", "no keys.created at platform 0", "platform")
+        if not platform.broken:
+            verdict.add("keys", "violation", "statement", "no keys.created at platform 0", "platform")
+        for level in ("evidence", "checkpoints"):
+            verdict.add(level, "missing", "no-keys", "no keys to check it with")
     if genesis and keys.genesis and genesis not in (ledger, base64.b64encode(keys.genesis).decode(), keys.genesis.hex()):
         verdict.add("keys", "violation", "pin", "another genesis key than the pinned one")
     whole = platform.form == "whole"
@@ -971,13 +1001,17 @@ def verify(data, genesis=None):
             checkpoints.setdefault(owner, {})[int(size)] = (files[name], root)
     if not whole:
         check_sparse(verdict, bundle, platform, checkpoints.get("platform", {}))
-    for name in chains if keys.genesis else ():
+    for name in chains:
         if name == "platform" or name.endswith(".beats"):
             continue
         tenant = Tenant(bundle, chains[name], chains, keys, heads, used)
         beats = chains[f"{name}.beats"].events if f"{name}.beats" in chains else []
         for event in chains[name].events + beats:
-            verdict.check("evidence", "evidence", event.h["source"].split("/")[-1], event.at, tenant.apply, event)
+            place = ("evidence", "evidence", event.h["source"].split("/")[-1], event.at)
+            for digest in event.b.get("blobs", []) if event.b else []:
+                verdict.check(*place, bundle.blob, digest)
+            if keys.genesis:
+                verdict.check(*place, tenant.apply, event)
     for name in files:
         if name.startswith("blobs/") and name not in bundle.named and not any(chain.broken for chain in chains.values()):
             attached = any(sha256(files[name]) in e.b.get("attachments", ()) for c in chains.values() for e in c.events if e.b)

@@ -11,7 +11,7 @@ use countersign_store::read::{Item, Reader};
 use countersign_store::{Error, Position};
 use rustix::fs::{FlockOperation, flock};
 
-use crate::source::{Entry, Form, Kind, Source, SourceError, Visit, chain_named};
+use crate::source::{Entry, Form, Kind, Source, SourceError, Visit, VisitNote, chain_named};
 use crate::verdict::{Findings, Level};
 
 /// An opened data directory.
@@ -38,8 +38,17 @@ impl Directory {
     pub fn open(path: &Path) -> Result<Self, SourceError> {
         let shown = path.display().to_string();
         let reader = Reader::open(path).map_err(|error| source_error(&shown, error))?;
-        let kind = if is_locked(path) { Kind::Live } else { Kind::Stopped };
-        Ok(Self { path: shown, reader, kind, survey: OnceCell::new() })
+        let kind = if is_locked(path) {
+            Kind::Live
+        } else {
+            Kind::Stopped
+        };
+        Ok(Self {
+            path: shown,
+            reader,
+            kind,
+            survey: OnceCell::new(),
+        })
     }
 
     /// What reads the files.
@@ -57,7 +66,10 @@ impl Directory {
 
     fn take_survey(&self) -> Result<Survey, SourceError> {
         let mut survey = Survey::default();
-        let mut items = self.reader.journal().map_err(|error| source_error(&self.path, error))?;
+        let mut items = self
+            .reader
+            .journal()
+            .map_err(|error| source_error(&self.path, error))?;
         for item in &mut items {
             match item {
                 Ok(Item::Events { position, records }) => {
@@ -84,14 +96,21 @@ impl Directory {
     /// Every item up to where the survey ended.
     fn items(&self) -> Result<impl Iterator<Item = Result<Item, SourceError>> + '_, SourceError> {
         let end = self.survey()?.end;
-        let items = self.reader.journal().map_err(|error| source_error(&self.path, error))?;
+        let items = self
+            .reader
+            .journal()
+            .map_err(|error| source_error(&self.path, error))?;
         let within = move |item: &Result<Item, Error>| match item {
-            Ok(Item::Events { position, .. } | Item::Checkpoint { position, .. }) => *position <= end,
+            Ok(Item::Events { position, .. } | Item::Checkpoint { position, .. }) => {
+                *position <= end
+            }
             // Damage was found by the survey, and everything before it was handed out.
             Err(Error::Damaged(_)) => false,
             Err(_) => true,
         };
-        Ok(items.take_while(within).map(|item| item.map_err(|error| source_error(&self.path, error))))
+        Ok(items
+            .take_while(within)
+            .map(|item| item.map_err(|error| source_error(&self.path, error))))
     }
 }
 
@@ -109,9 +128,17 @@ impl Source for Directory {
     }
 
     fn chains(&self) -> BTreeMap<String, (Form, Option<u64>)> {
-        let sizes = self.survey().map(|survey| survey.sizes.clone()).unwrap_or_default();
-        let mut chains: BTreeMap<_, _> = sizes.into_iter().map(|(chain, _)| (chain, (Form::Whole, None))).collect();
-        chains.entry("platform".to_owned()).or_insert((Form::Whole, None));
+        let sizes = self
+            .survey()
+            .map(|survey| survey.sizes.clone())
+            .unwrap_or_default();
+        let mut chains: BTreeMap<_, _> = sizes
+            .into_keys()
+            .map(|chain| (chain, (Form::Whole, None)))
+            .collect();
+        chains
+            .entry("platform".to_owned())
+            .or_insert((Form::Whole, None));
         chains
     }
 
@@ -138,9 +165,13 @@ impl Source for Directory {
         visit: &mut Visit<'_>,
     ) -> Result<(), SourceError> {
         for item in self.items()? {
-            let Item::Events { records, .. } = item? else { continue };
+            let Item::Events { records, .. } = item? else {
+                continue;
+            };
             for record in records {
-                let Some(chain) = chain_of(&record).filter(|chain| wanted(chain)) else { continue };
+                let Some(chain) = chain_of(&record).filter(|chain| wanted(chain)) else {
+                    continue;
+                };
                 if visit(Entry { chain, record }, findings)?.is_break() {
                     return Ok(());
                 }
@@ -149,10 +180,7 @@ impl Source for Directory {
         Ok(())
     }
 
-    fn checkpoints(
-        &self,
-        visit: &mut dyn FnMut(&str, Option<u64>, &[u8]) -> Result<(), SourceError>,
-    ) -> Result<(), SourceError> {
+    fn checkpoints(&self, visit: &mut VisitNote<'_>) -> Result<(), SourceError> {
         for item in self.items()? {
             if let Item::Checkpoint { chain, note, .. } = item? {
                 visit(&chain.to_string(), None, note.as_bytes())?;
@@ -182,15 +210,29 @@ fn chain_of(record: &Record) -> Option<String> {
 
 /// Whether a process has the ledger open. The lock is tried for a moment and given back.
 fn is_locked(path: &Path) -> bool {
-    let Ok(file) = File::open(path.join("lock")) else { return false };
+    let Ok(file) = File::open(path.join("lock")) else {
+        return false;
+    };
     flock(&file, FlockOperation::NonBlockingLockShared) == Err(rustix::io::Errno::WOULDBLOCK)
 }
 
 fn source_error(path: &str, error: Error) -> SourceError {
     match error {
-        Error::Foreign { reason, .. } => SourceError::Unreadable { path: path.to_owned(), reason },
-        Error::Disk { path, source } => SourceError::Io { path: path.display().to_string(), error: source },
-        Error::Damaged(damage) => SourceError::Framing { path: path.to_owned(), reason: damage.to_string() },
-        error => SourceError::Unreadable { path: path.to_owned(), reason: error.to_string() },
+        Error::Foreign { reason, .. } => SourceError::Unreadable {
+            path: path.to_owned(),
+            reason,
+        },
+        Error::Disk { path, source } => SourceError::Io {
+            path: path.display().to_string(),
+            error: source,
+        },
+        Error::Damaged(damage) => SourceError::Framing {
+            path: path.to_owned(),
+            reason: damage.to_string(),
+        },
+        error => SourceError::Unreadable {
+            path: path.to_owned(),
+            reason: error.to_string(),
+        },
     }
 }

@@ -18,8 +18,14 @@ pub struct Progress {
 impl Progress {
     /// Shows progress if standard error is a terminal.
     pub fn on_terminal() -> Self {
-        let bar = if std::io::stderr().is_terminal() { ProgressBar::new_spinner() } else { ProgressBar::hidden() };
-        if let Ok(style) = ProgressStyle::with_template("{spinner} {msg} {human_pos} events, {per_sec}") {
+        let bar = if std::io::stderr().is_terminal() {
+            ProgressBar::new_spinner()
+        } else {
+            ProgressBar::hidden()
+        };
+        if let Ok(style) =
+            ProgressStyle::with_template("{spinner} {msg} {human_pos} events, {per_sec}")
+        {
             bar.set_style(style);
         }
         bar.enable_steady_tick(Duration::from_millis(200));
@@ -28,7 +34,10 @@ impl Progress {
 
     /// Shows nothing.
     pub fn hidden() -> Self {
-        Self { bar: ProgressBar::hidden(), count: 0 }
+        Self {
+            bar: ProgressBar::hidden(),
+            count: 0,
+        }
     }
 
     /// Names what is being done.

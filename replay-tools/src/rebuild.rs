@@ -16,6 +16,9 @@ use crate::progress::Progress;
 use crate::source::{GO_ON, Kind, Source, SourceError};
 use crate::verdict::Findings;
 
+/// The rows of one read model over one chain, by key.
+type Rows = BTreeMap<Vec<u8>, Vec<u8>>;
+
 /// Why nothing was compared.
 #[derive(Debug, thiserror::Error)]
 pub enum RebuildError {
@@ -114,10 +117,21 @@ impl Rebuilt {
     pub fn to_text(&self) -> String {
         let mut lines = Vec::new();
         for model in &self.models {
-            let stopped = model.stopped.as_ref().map(|reason| format!(" stopped: {reason}")).unwrap_or_default();
-            lines.push(format!("{} {} {} rows {}{stopped}", model.projection, model.chain, model.rows, model.digest));
+            let stopped = model
+                .stopped
+                .as_ref()
+                .map(|reason| format!(" stopped: {reason}"))
+                .unwrap_or_default();
+            lines.push(format!(
+                "{} {} {} rows {}{stopped}",
+                model.projection, model.chain, model.rows, model.digest
+            ));
         }
-        lines.extend(self.broken.iter().map(|broken| format!("not folded further: {broken}")));
+        lines.extend(
+            self.broken
+                .iter()
+                .map(|broken| format!("not folded further: {broken}")),
+        );
         lines.push(match &self.difference {
             Some(differs) => differs.to_text(),
             None if self.compared => "the rows in use are the rows that the events make".to_owned(),
@@ -164,7 +178,10 @@ fn text(bytes: &[u8]) -> String {
 /// Rebuilds the read models of a data directory, and compares them with the ones in use where `check` asks for it.
 pub fn rebuild(path: &Path, check: bool, progress: &mut Progress) -> Result<Rebuilt, RebuildError> {
     let is_directory = std::fs::metadata(path)
-        .map_err(|error| SourceError::Io { path: path.display().to_string(), error })?
+        .map_err(|error| SourceError::Io {
+            path: path.display().to_string(),
+            error,
+        })?
         .is_dir();
     if !is_directory {
         return Err(RebuildError::NoRows);
@@ -174,28 +191,46 @@ pub fn rebuild(path: &Path, check: bool, progress: &mut Progress) -> Result<Rebu
 }
 
 /// As [`rebuild`], of a directory that is open already.
-pub fn rebuild_directory(directory: &Directory, check: bool, progress: &mut Progress) -> Result<Rebuilt, RebuildError> {
+pub fn rebuild_directory(
+    directory: &Directory,
+    check: bool,
+    progress: &mut Progress,
+) -> Result<Rebuilt, RebuildError> {
     if check && directory.kind() == Kind::Live {
         return Err(RebuildError::InUse);
     }
-    let stored = if check { Some(read_stored(directory)?) } else { None };
+    let stored = if check {
+        Some(read_stored(directory)?)
+    } else {
+        None
+    };
     progress.step("rebuilding rows");
     let (fold, broken) = fold(directory, progress)?;
     progress.finish();
-    let difference = stored.and_then(|stored| compare(&stored.rows, fold.rows())).map(Differs::from);
-    let model = |((projection, chain), rows): (&(String, ChainId), &BTreeMap<Vec<u8>, Vec<u8>>)| Model {
-        projection: projection.clone(),
-        chain: chain.to_string(),
+    let difference = stored
+        .and_then(|stored| compare(&stored.rows, fold.rows()))
+        .map(Differs::from);
+    let model = |(place, rows): (&(String, ChainId), &Rows)| Model {
+        projection: place.0.clone(),
+        chain: place.1.to_string(),
         rows: rows.len() as u64,
         digest: digest(rows),
-        stopped: fold.stopped().get(&(projection.clone(), chain.clone())).cloned(),
+        stopped: fold.stopped().get(place).cloned(),
     };
     let models = fold.rows().iter().map(model).collect();
-    Ok(Rebuilt { compared: check, models, difference, broken })
+    Ok(Rebuilt {
+        compared: check,
+        models,
+        difference,
+        broken,
+    })
 }
 
 fn read_stored(directory: &Directory) -> Result<StoredRows, RebuildError> {
-    let scratch = tempfile::tempdir().map_err(|error| SourceError::Io { path: "a temporary directory".to_owned(), error })?;
+    let scratch = tempfile::tempdir().map_err(|error| SourceError::Io {
+        path: "a temporary directory".to_owned(),
+        error,
+    })?;
     match StoredRows::read(directory.reader(), scratch.path()) {
         Ok(stored) => Ok(stored),
         Err(Error::Locked { .. }) => Err(RebuildError::InUse),
@@ -204,15 +239,22 @@ fn read_stored(directory: &Directory) -> Result<StoredRows, RebuildError> {
 }
 
 /// Folds every event that verifies as the next of its chain; a tampered one stops its chain, by name.
-fn fold(directory: &Directory, progress: &mut Progress) -> Result<(Rebuild, Vec<String>), SourceError> {
+fn fold(
+    directory: &Directory,
+    progress: &mut Progress,
+) -> Result<(Rebuild, Vec<String>), SourceError> {
     let ledger = directory.ledger();
     let mut fold = Rebuild::new(&Projections::all());
     let mut states: BTreeMap<String, Option<ChainState>> = BTreeMap::new();
     let mut broken = Vec::new();
     directory.events(&|_| true, &mut Findings::default(), &mut |entry, _| {
         progress.event();
-        let Ok(chain) = entry.chain.parse::<ChainId>() else { return GO_ON };
-        let state = states.entry(entry.chain.clone()).or_insert_with(|| Some(ChainState::genesis(&ledger, &chain)));
+        let Ok(chain) = entry.chain.parse::<ChainId>() else {
+            return GO_ON;
+        };
+        let state = states
+            .entry(entry.chain.clone())
+            .or_insert_with(|| Some(ChainState::genesis(&ledger, &chain)));
         match state.as_mut().map(|state| state.follow(&entry.record)) {
             None => {}
             Some(Ok(verified)) => fold.fold(&Entry::from(verified)),
@@ -226,7 +268,7 @@ fn fold(directory: &Directory, progress: &mut Progress) -> Result<(Rebuild, Vec<
     Ok((fold, broken))
 }
 
-fn digest(rows: &BTreeMap<Vec<u8>, Vec<u8>>) -> String {
+fn digest(rows: &Rows) -> String {
     let mut sha = Sha256::new();
     for part in rows.iter().flat_map(|(key, value)| [key, value]) {
         sha.update((part.len() as u64).to_be_bytes());

@@ -97,19 +97,33 @@ impl Verdict {
             SourceError::Unreadable { .. } => (Status::Unchecked, Kind::Missing),
             SourceError::Framing { .. } => (Status::Violation, Kind::Violation),
         };
-        let mut levels: BTreeMap<Level, Status> = Level::ALL.into_iter().map(|level| (level, Status::Unchecked)).collect();
+        let mut levels: BTreeMap<Level, Status> = Level::ALL
+            .into_iter()
+            .map(|level| (level, Status::Unchecked))
+            .collect();
         for level in [Level::Witnesses, Level::Projections, Level::Mirrors] {
             levels.insert(level, Status::None);
         }
         levels.insert(Level::Framing, status);
-        let range =
-            Range { level: Level::Framing, kind, rule: error.code().id, chain: None, from: None, to: None, message: error.to_string() };
+        let range = Range {
+            level: Level::Framing,
+            kind,
+            rule: error.code().id,
+            chain: None,
+            from: None,
+            to: None,
+            message: error.to_string(),
+        };
         Some(Self {
             verdict: verdict_word(error.exit()),
             // What could not be read at all cannot be allowed away.
             exit: error.exit(),
             pinned: false,
-            source: SourceLine { path: path.display().to_string(), kind: crate::source::Kind::Bundle, torn_bytes: 0 },
+            source: SourceLine {
+                path: path.display().to_string(),
+                kind: crate::source::Kind::Bundle,
+                torn_bytes: 0,
+            },
             ledger: "-".to_owned(),
             levels,
             notes: BTreeMap::new(),
@@ -137,10 +151,20 @@ impl Verdict {
 
     fn write_text(&self, out: &mut String) -> std::fmt::Result {
         let pinned = if self.pinned { "" } else { " (unpinned)" };
-        writeln!(out, "{}{pinned}: {} ({})", self.verdict, self.source.path, self.source.kind.words())?;
+        writeln!(
+            out,
+            "{}{pinned}: {} ({})",
+            self.verdict,
+            self.source.path,
+            self.source.kind.words()
+        )?;
         writeln!(out, "ledger {}", self.ledger)?;
         for (level, status) in &self.levels {
-            let note = self.notes.get(level).map(|note| format!("  {note}")).unwrap_or_default();
+            let note = self
+                .notes
+                .get(level)
+                .map(|note| format!("  {note}"))
+                .unwrap_or_default();
             writeln!(out, "  {:<12} {:<10}{note}", level.name(), status.word())?;
         }
         let counts = &self.counts;
@@ -173,9 +197,16 @@ impl Verdict {
         for key in &self.keys {
             writeln!(out, "key: {key}")?;
         }
-        writeln!(out, "asserted by the server only: {}", self.asserted.join("; "))?;
+        writeln!(
+            out,
+            "asserted by the server only: {}",
+            self.asserted.join("; ")
+        )?;
         if !self.pinned {
-            writeln!(out, "unpinned: pin the genesis key with --genesis, or a ledger forged whole passes")?;
+            writeln!(
+                out,
+                "unpinned: pin the genesis key with --genesis, or a ledger forged whole passes"
+            )?;
         }
         if let Some(bytes) = self.peak_memory_bytes {
             writeln!(out, "peak memory: {} KiB", bytes / 1024)?;
@@ -195,9 +226,14 @@ impl Verdict {
                 (Some(chain), ..) => format!("{chain}: "),
                 _ => String::new(),
             };
-            writeln!(out, "{word} [{}/{}] {place}{}", range.level, range.rule, range.message)?;
+            writeln!(
+                out,
+                "{word} [{}/{}] {place}{}",
+                range.level, range.rule, range.message
+            )?;
         }
-        let more = (self.bad.len().saturating_sub(SHOWN_RANGES) as u64).saturating_add(self.bad_unlisted);
+        let more =
+            (self.bad.len().saturating_sub(SHOWN_RANGES) as u64).saturating_add(self.bad_unlisted);
         if more > 0 {
             writeln!(out, "and {more} more; --json lists them")?;
         }
@@ -217,7 +253,9 @@ pub(crate) fn verdict_word(exit: u8) -> &'static str {
 /// The most memory that this process used so far (`VmHWM`), where the system tells.
 pub fn peak_memory_bytes() -> Option<u64> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    let line = status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmHWM:"))?;
     let kibibytes: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
     Some(kibibytes.saturating_mul(1024))
 }

@@ -77,14 +77,29 @@ impl Shown {
                 }
             }
         };
-        Self { chain: entry.chain, header, hash, raw: entry.record.header, body, event }
+        Self {
+            chain: entry.chain,
+            header,
+            hash,
+            raw: entry.record.header,
+            body,
+            event,
+        }
     }
 
     fn fits(&self, filter: &Filter) -> bool {
-        let Some(header) = &self.header else { return filter.event_type.is_none() && filter.action.is_none() };
+        let Some(header) = &self.header else {
+            return filter.event_type.is_none() && filter.action.is_none();
+        };
         header.sequence.get() >= filter.from
-            && filter.event_type.as_ref().is_none_or(|wanted| header.event_type.to_string().contains(wanted))
-            && filter.action.as_ref().is_none_or(|action| header.subject.as_str() == action)
+            && filter
+                .event_type
+                .as_ref()
+                .is_none_or(|wanted| header.event_type.to_string().contains(wanted))
+            && filter
+                .action
+                .as_ref()
+                .is_none_or(|action| header.subject.as_str() == action)
     }
 
     fn to_json(&self) -> Value {
@@ -101,11 +116,22 @@ impl Shown {
     }
 
     fn to_text(&self) -> String {
-        let Some(header) = &self.header else { return format!("{}: a header that cannot be read", self.chain) };
+        let Some(header) = &self.header else {
+            return format!("{}: a header that cannot be read", self.chain);
+        };
         let kind = header.event_type.to_string();
         let kind = kind.strip_prefix("dev.countersign.").unwrap_or(&kind);
-        let site = header.site.as_ref().map(|site| format!(" at {site}")).unwrap_or_default();
-        let note = self.body.as_ref().err().map(|reason| format!(" [{reason}]")).unwrap_or_default();
+        let site = header
+            .site
+            .as_ref()
+            .map(|site| format!(" at {site}"))
+            .unwrap_or_default();
+        let note = self
+            .body
+            .as_ref()
+            .err()
+            .map(|reason| format!(" [{reason}]"))
+            .unwrap_or_default();
         format!(
             "{} {:>6} {} {:<28} {}{site} by {}:{}{note}",
             self.chain,
@@ -120,7 +146,12 @@ impl Shown {
 }
 
 /// Shows the events of a source that fit a filter.
-pub fn show(source: &dyn Source, filter: &Filter, style: Style, out: &mut dyn Write) -> Result<u64, ShowError> {
+pub fn show(
+    source: &dyn Source,
+    filter: &Filter,
+    style: Style,
+    out: &mut dyn Write,
+) -> Result<u64, ShowError> {
     let mut shown = 0_u64;
     let mut failed = None;
     let wanted = |chain: &str| filter.chain.as_ref().is_none_or(|wanted| wanted == chain);

@@ -89,6 +89,9 @@ pub enum SourceError {
 /// Takes one event after another, and may have enough.
 pub type Visit<'v> = dyn FnMut(Entry, &mut Findings) -> Result<ControlFlow<()>, SourceError> + 'v;
 
+/// Takes one checkpoint after another: chain, the size its place claims, note.
+pub type VisitNote<'v> = dyn FnMut(&str, Option<u64>, &[u8]) -> Result<(), SourceError> + 'v;
+
 /// Goes on with the next event.
 pub(crate) const GO_ON: Result<ControlFlow<()>, SourceError> = Ok(ControlFlow::Continue(()));
 
@@ -125,10 +128,7 @@ pub trait Source {
     ) -> Result<(), SourceError>;
 
     /// Hands out every checkpoint: chain, the size its place claims, note.
-    fn checkpoints(
-        &self,
-        visit: &mut dyn FnMut(&str, Option<u64>, &[u8]) -> Result<(), SourceError>,
-    ) -> Result<(), SourceError>;
+    fn checkpoints(&self, visit: &mut VisitNote<'_>) -> Result<(), SourceError>;
 
     /// A blob by digest; nothing about its bytes is verified.
     fn blob(&self, digest: &Digest) -> Result<Option<Vec<u8>>, SourceError>;
@@ -162,5 +162,8 @@ pub(crate) fn chain_named(header: &[u8]) -> Option<String> {
     let (_, rest) = text.split_once("\"source\":\"/ledgers/")?;
     let (source, _) = rest.split_once('"')?;
     let (_, chain) = source.split_once("/chains/")?;
-    chain.parse::<countersign_ids::ChainId>().ok().map(|chain| chain.to_string())
+    chain
+        .parse::<countersign_ids::ChainId>()
+        .ok()
+        .map(|chain| chain.to_string())
 }

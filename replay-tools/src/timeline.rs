@@ -23,7 +23,9 @@ pub fn timeline(
     let mut told = 0_u64;
     let mut failed = None;
     let wanted = |chain: &str| {
-        chain != "platform" && !chain.ends_with(".beats") && tenant.is_none_or(|tenant| tenant == chain)
+        chain != "platform"
+            && !chain.ends_with(".beats")
+            && tenant.is_none_or(|tenant| tenant == chain)
     };
     source.events(&wanted, &mut Findings::default(), &mut |entry, _| {
         let one = Shown::read(entry);
@@ -54,16 +56,37 @@ fn words(event: &Action, author: &str) -> String {
     match event {
         Action::Proposed(proposed) => format!("proposed by {author}: {}", proposed.title),
         Action::Assessed(assessed) => {
-            let needed = if assessed.needed > 0 { format!(", {} approvals needed", assessed.needed) } else { String::new() };
-            format!("assessed, round {}: {}{needed}", assessed.round, assessed.verdict)
+            let needed = if assessed.needed > 0 {
+                format!(", {} approvals needed", assessed.needed)
+            } else {
+                String::new()
+            };
+            format!(
+                "assessed, round {}: {}{needed}",
+                assessed.round, assessed.verdict
+            )
         }
-        Action::Approved(vote) => format!("approved by {}, round {}", approver(&vote.signed), vote.round),
-        Action::Rejected(vote) => format!("rejected by {}, round {}", approver(&vote.signed), vote.round),
-        Action::ApprovalWithdrawn(vote) => format!("approval withdrawn by {}", approver(&vote.signed)),
+        Action::Approved(vote) => format!(
+            "approved by {}, round {}",
+            approver(&vote.signed),
+            vote.round
+        ),
+        Action::Rejected(vote) => format!(
+            "rejected by {}, round {}",
+            approver(&vote.signed),
+            vote.round
+        ),
+        Action::ApprovalWithdrawn(vote) => {
+            format!("approval withdrawn by {}", approver(&vote.signed))
+        }
         Action::Withdrawn(_) => format!("withdrawn by {author}"),
         Action::Revoked(_) => format!("revoked by {author}"),
-        Action::Authorized(authorized) => format!("authorised, order {}", authorized.envelope.payload_digest()),
-        Action::Delivered(delivered) => format!("delivered under checkpoint {}", delivered.checkpoint.size),
+        Action::Authorized(authorized) => {
+            format!("authorised, order {}", authorized.envelope.payload_digest())
+        }
+        Action::Delivered(delivered) => {
+            format!("delivered under checkpoint {}", delivered.checkpoint.size)
+        }
         Action::Accepted(said) => format!("accepted by {author}{}", result(&said.envelope)),
         Action::Refused(said) => format!("refused by {author}{}", result(&said.envelope)),
         Action::Succeeded(said) => format!("succeeded{}", result(&said.envelope)),
@@ -75,14 +98,24 @@ fn words(event: &Action, author: &str) -> String {
 }
 
 fn approver(signed: &SignedStatement) -> String {
-    signed.unverified().map_or_else(|_| "somebody".to_owned(), |statement| statement.approver.to_string())
+    signed.unverified().map_or_else(
+        |_| "somebody".to_owned(),
+        |statement| statement.approver.to_string(),
+    )
 }
 
 fn result(envelope: &Envelope) -> String {
     match ConnectorMessage::parse(envelope.payload_type, envelope.unverified_payload()) {
         Ok(ConnectorMessage::Outcome(outcome)) => {
-            let code = outcome.code.get().map(|code| format!(": {code}")).unwrap_or_default();
-            let took = outcome.duration_ms.map(|took| format!(" after {took} ms")).unwrap_or_default();
+            let code = outcome
+                .code
+                .get()
+                .map(|code| format!(": {code}"))
+                .unwrap_or_default();
+            let took = outcome
+                .duration_ms
+                .map(|took| format!(" after {took} ms"))
+                .unwrap_or_default();
             format!("{code}{took}")
         }
         _ => String::new(),

@@ -77,14 +77,19 @@ impl fmt::Display for Level {
 
 /// A level that does not exist.
 #[derive(Debug, thiserror::Error)]
-#[error("`{0}` is not a level; levels are framing, chain, tree, checkpoints, keys, witnesses, evidence, policy, projections, mirrors")]
+#[error(
+    "`{0}` is not a level; levels are framing, chain, tree, checkpoints, keys, witnesses, evidence, policy, projections, mirrors"
+)]
 pub struct UnknownLevel(String);
 
 impl FromStr for Level {
     type Err = UnknownLevel;
 
     fn from_str(text: &str) -> Result<Self, UnknownLevel> {
-        Self::ALL.into_iter().find(|level| level.name() == text).ok_or_else(|| UnknownLevel(text.to_owned()))
+        Self::ALL
+            .into_iter()
+            .find(|level| level.name() == text)
+            .ok_or_else(|| UnknownLevel(text.to_owned()))
     }
 }
 
@@ -170,26 +175,69 @@ pub struct Findings {
 
 impl Findings {
     /// Records a contradiction at an event.
-    pub fn violation(&mut self, level: Level, rule: &'static str, chain: &str, sequence: u64, message: impl Into<String>) {
-        self.add(level, Kind::Violation, rule, Some((chain, sequence)), message.into());
+    pub fn violation(
+        &mut self,
+        level: Level,
+        rule: &'static str,
+        chain: &str,
+        sequence: u64,
+        message: impl Into<String>,
+    ) {
+        self.add(
+            level,
+            Kind::Violation,
+            rule,
+            Some((chain, sequence)),
+            message.into(),
+        );
     }
 
     /// Records that something an event needs is absent or unknown.
-    pub fn missing(&mut self, level: Level, rule: &'static str, chain: &str, sequence: u64, message: impl Into<String>) {
-        self.add(level, Kind::Missing, rule, Some((chain, sequence)), message.into());
+    pub fn missing(
+        &mut self,
+        level: Level,
+        rule: &'static str,
+        chain: &str,
+        sequence: u64,
+        message: impl Into<String>,
+    ) {
+        self.add(
+            level,
+            Kind::Missing,
+            rule,
+            Some((chain, sequence)),
+            message.into(),
+        );
     }
 
     /// Records a contradiction that belongs to no single event.
-    pub fn violation_of_source(&mut self, level: Level, rule: &'static str, message: impl Into<String>) {
+    pub fn violation_of_source(
+        &mut self,
+        level: Level,
+        rule: &'static str,
+        message: impl Into<String>,
+    ) {
         self.add(level, Kind::Violation, rule, None, message.into());
     }
 
     /// Records an absence that belongs to no single event.
-    pub fn missing_of_source(&mut self, level: Level, rule: &'static str, message: impl Into<String>) {
+    pub fn missing_of_source(
+        &mut self,
+        level: Level,
+        rule: &'static str,
+        message: impl Into<String>,
+    ) {
         self.add(level, Kind::Missing, rule, None, message.into());
     }
 
-    fn add(&mut self, level: Level, kind: Kind, rule: &'static str, place: Option<(&str, u64)>, message: String) {
+    fn add(
+        &mut self,
+        level: Level,
+        kind: Kind,
+        rule: &'static str,
+        place: Option<(&str, u64)>,
+        message: String,
+    ) {
         match kind {
             Kind::Violation => self.violated.insert(level),
             Kind::Missing => self.missing.insert(level),
@@ -197,8 +245,12 @@ impl Findings {
         let chain = place.map(|(chain, _)| chain.to_owned());
         let sequence = place.map(|(_, sequence)| sequence);
         let key = (level, kind, rule, chain.clone().unwrap_or_default());
-        if let (Some(sequence), Some(range)) = (sequence, self.open.get(&key).and_then(|at| self.ranges.get_mut(*at)))
-            && range.to.is_some_and(|to| to == sequence || to.checked_add(1) == Some(sequence))
+        if let (Some(sequence), Some(range)) = (
+            sequence,
+            self.open.get(&key).and_then(|at| self.ranges.get_mut(*at)),
+        ) && range
+            .to
+            .is_some_and(|to| to == sequence || to.checked_add(1) == Some(sequence))
         {
             range.to = Some(sequence);
             return;
@@ -209,13 +261,28 @@ impl Findings {
         }
         let at = self.ranges.len();
         if let (Kind::Violation, Some((chain, sequence))) = (kind, place) {
-            let place = Place { chain: chain.to_owned(), sequence };
+            let place = Place {
+                chain: chain.to_owned(),
+                sequence,
+            };
             let candidate = (chain != "platform", place, at);
-            if self.first_bad.as_ref().is_none_or(|first| (candidate.0, &candidate.1) < (first.0, &first.1)) {
+            if self
+                .first_bad
+                .as_ref()
+                .is_none_or(|first| (candidate.0, &candidate.1) < (first.0, &first.1))
+            {
                 self.first_bad = Some(candidate);
             }
         }
-        self.ranges.push(Range { level, kind, rule, chain, from: sequence, to: sequence, message });
+        self.ranges.push(Range {
+            level,
+            kind,
+            rule,
+            chain,
+            from: sequence,
+            to: sequence,
+            message,
+        });
         self.open.insert(key, at);
     }
 
@@ -292,7 +359,11 @@ pub fn exit_code(levels: &BTreeMap<Level, Status>, demands: &Demands, lacking: &
             && !demands.allow.contains(level)
             && (demands.strict || *level != Level::Projections)
     });
-    if unchecked || (demands.strict && !lacking.is_empty()) { 2 } else { 0 }
+    if unchecked || (demands.strict && !lacking.is_empty()) {
+        2
+    } else {
+        0
+    }
 }
 
 #[cfg(test)]
@@ -306,28 +377,65 @@ mod tests {
             findings.violation(Level::Chain, "body-hash", "acme", sequence, "body hash");
         }
         findings.violation(Level::Chain, "link", "platform", 7, "link");
-        let ranges: Vec<_> = findings.ranges().iter().map(|range| (range.rule, range.from, range.to)).collect();
+        let ranges: Vec<_> = findings
+            .ranges()
+            .iter()
+            .map(|range| (range.rule, range.from, range.to))
+            .collect();
         assert_eq!(
             ranges,
-            [("body-hash", Some(4), Some(6)), ("body-hash", Some(9), Some(9)), ("link", Some(7), Some(7))]
+            [
+                ("body-hash", Some(4), Some(6)),
+                ("body-hash", Some(9), Some(9)),
+                ("link", Some(7), Some(7))
+            ]
         );
-        assert_eq!(findings.first_bad().map(|(place, _)| (place.chain.as_str(), place.sequence)), Some(("platform", 7)));
+        assert_eq!(
+            findings
+                .first_bad()
+                .map(|(place, _)| (place.chain.as_str(), place.sequence)),
+            Some(("platform", 7))
+        );
     }
 
     #[test]
     fn exit_codes() {
-        let verdict = |pairs: &[(Level, Status)], allow: &[Level], strict: bool, lacking: &[&str]| {
-            let demands = Demands { allow: allow.iter().copied().collect(), strict };
-            let lacking: Vec<_> = lacking.iter().map(ToString::to_string).collect();
-            exit_code(&pairs.iter().copied().collect(), &demands, &lacking)
-        };
-        let policy = [(Level::Chain, Status::Verified), (Level::Policy, Status::Unchecked)];
-        assert_eq!(verdict(&[(Level::Chain, Status::Verified)], &[], false, &[]), 0);
+        let verdict =
+            |pairs: &[(Level, Status)], allow: &[Level], strict: bool, lacking: &[&str]| {
+                let demands = Demands {
+                    allow: allow.iter().copied().collect(),
+                    strict,
+                };
+                let lacking: Vec<_> = lacking.iter().map(ToString::to_string).collect();
+                exit_code(&pairs.iter().copied().collect(), &demands, &lacking)
+            };
+        let policy = [
+            (Level::Chain, Status::Verified),
+            (Level::Policy, Status::Unchecked),
+        ];
+        assert_eq!(
+            verdict(&[(Level::Chain, Status::Verified)], &[], false, &[]),
+            0
+        );
         assert_eq!(verdict(&policy, &[], false, &[]), 2);
         assert_eq!(verdict(&policy, &[Level::Policy], false, &[]), 0);
         assert_eq!(verdict(&policy, &[Level::Policy], true, &["unpinned"]), 2);
-        assert_eq!(verdict(&[(Level::Projections, Status::Unchecked)], &[], false, &[]), 0);
-        assert_eq!(verdict(&[(Level::Projections, Status::Unchecked)], &[], true, &[]), 2);
-        assert_eq!(verdict(&[(Level::Keys, Status::Violation), policy[1]], &[], false, &[]), 1);
+        assert_eq!(
+            verdict(&[(Level::Projections, Status::Unchecked)], &[], false, &[]),
+            0
+        );
+        assert_eq!(
+            verdict(&[(Level::Projections, Status::Unchecked)], &[], true, &[]),
+            2
+        );
+        assert_eq!(
+            verdict(
+                &[(Level::Keys, Status::Violation), policy[1]],
+                &[],
+                false,
+                &[]
+            ),
+            1
+        );
     }
 }

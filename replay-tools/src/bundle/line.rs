@@ -20,7 +20,11 @@ pub enum LineError {
 
 /// Writes one event, with its 0x0A.
 pub fn write(record: &Record) -> Result<Vec<u8>, LineError> {
-    let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).map(Value::String).map_err(|_| LineError::NotText);
+    let text = |bytes: &[u8]| {
+        String::from_utf8(bytes.to_vec())
+            .map(Value::String)
+            .map_err(|_| LineError::NotText)
+    };
     let mut members = Map::new();
     members.insert("header".to_owned(), text(&record.header)?);
     match &record.body {
@@ -32,7 +36,8 @@ pub fn write(record: &Record) -> Result<Vec<u8>, LineError> {
             members.insert("absent".to_owned(), Value::String(absence.to_string()));
         }
     }
-    let mut line = json::canonical(&Value::Object(members)).map_err(|error| LineError::Shape(error.to_string()))?;
+    let mut line = json::canonical(&Value::Object(members))
+        .map_err(|error| LineError::Shape(error.to_string()))?;
     line.push(b'\n');
     Ok(line)
 }
@@ -44,21 +49,43 @@ pub fn parse(line: &[u8]) -> Result<Record, LineError> {
     if json::canonical(&value).map_err(|error| shape(&error))? != line {
         return Err(shape(&"not canonical JSON (RFC 8785)"));
     }
-    let Value::Object(mut members) = value else { return Err(shape(&"not an object")) };
+    let Value::Object(mut members) = value else {
+        return Err(shape(&"not an object"));
+    };
     let mut take = |name: &str| match members.remove(name) {
         Some(Value::String(text)) => Ok(Some(text)),
         Some(_) => Err(shape(&format!("`{name}` is not a string"))),
         None => Ok(None),
     };
-    let (header, body, salt, absent) = (take("header")?, take("body")?, take("salt")?, take("absent")?);
-    let header = header.ok_or_else(|| shape(&"`header` is missing"))?.into_bytes();
+    let (header, body, salt, absent) = (
+        take("header")?,
+        take("body")?,
+        take("salt")?,
+        take("absent")?,
+    );
+    let header = header
+        .ok_or_else(|| shape(&"`header` is missing"))?
+        .into_bytes();
     let body = match (body, salt, absent) {
         (Some(body), Some(salt), None) => {
             let salt: Salt = salt.parse().map_err(|error| shape(&error))?;
-            Body::Present { salt, bytes: body.into_bytes() }
+            Body::Present {
+                salt,
+                bytes: body.into_bytes(),
+            }
         }
-        (None, None, Some(absent)) => Body::Absent(absent.parse::<Absence>().map_err(|error| shape(&error))?),
-        _ => return Err(shape(&"neither a body with its salt nor a reason for its absence")),
+        (None, None, Some(absent)) => {
+            Body::Absent(absent.parse::<Absence>().map_err(|error| shape(&error))?)
+        }
+        _ => {
+            return Err(shape(
+                &"neither a body with its salt nor a reason for its absence",
+            ));
+        }
     };
-    if members.is_empty() { Ok(Record { header, body }) } else { Err(shape(&"unknown members")) }
+    if members.is_empty() {
+        Ok(Record { header, body })
+    } else {
+        Err(shape(&"unknown members"))
+    }
 }

@@ -52,11 +52,17 @@ impl Name {
                     Some(plain) => (plain, true),
                     None => (rest, false),
                 };
-                Some(Self::Events { chain: chain(plain.strip_suffix(".jsonl")?)?, compressed })
+                Some(Self::Events {
+                    chain: chain(plain.strip_suffix(".jsonl")?)?,
+                    compressed,
+                })
             }
             "checkpoints" => {
                 let (owner, file) = rest.split_once('/')?;
-                Some(Self::Checkpoint { chain: chain(owner)?, size: digits(file.strip_suffix(".note")?)? })
+                Some(Self::Checkpoint {
+                    chain: chain(owner)?,
+                    size: digits(file.strip_suffix(".note")?)?,
+                })
             }
             "blobs" => {
                 let hex = rest.strip_prefix("sha256/")?;
@@ -64,7 +70,10 @@ impl Name {
             }
             "proofs" => {
                 let (owner, file) = rest.split_once('/')?;
-                Some(Self::Proof { chain: chain(owner)?, sequence: digits(file.strip_suffix(".tlog-proof")?)? })
+                Some(Self::Proof {
+                    chain: chain(owner)?,
+                    sequence: digits(file.strip_suffix(".tlog-proof")?)?,
+                })
             }
             "heads" => Some(Self::Heads(digits(rest.strip_suffix(".json")?)?)),
             _ => None,

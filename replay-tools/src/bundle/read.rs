@@ -13,7 +13,7 @@ use super::line::{self, LINE_BYTES_MAX};
 use super::manifest::{Manifest, ManifestError};
 use super::names::{self, Name};
 use super::{FILE_BYTES_MAX, WINDOW_LOG_MAX};
-use crate::source::{Entry, Form, Kind, Source, SourceError, Visit};
+use crate::source::{Entry, Form, Kind, Source, SourceError, Visit, VisitNote};
 use crate::verdict::{Findings, Level};
 use crate::zip::{Archive, OpenError};
 
@@ -29,51 +29,84 @@ impl Bundle {
     /// Opens a bundle: zip framing and manifest are checked, nothing else.
     pub fn open(path: &Path) -> Result<Self, SourceError> {
         let shown = path.display().to_string();
-        let io = |error| SourceError::Io { path: shown.clone(), error };
-        let unreadable = |reason: String| SourceError::Unreadable { path: shown.clone(), reason };
-        let framing = |reason: String| SourceError::Framing { path: shown.clone(), reason };
-        let archive = Archive::open(File::open(path).map_err(io)?).map_err(|error| match error {
-            OpenError::Io(error) => io(error),
-            OpenError::Unreadable(reason) => unreadable(reason),
-            OpenError::Framing(reason) => framing(reason),
-        })?;
+        let io = |error| SourceError::Io {
+            path: shown.clone(),
+            error,
+        };
+        let unreadable = |reason: String| SourceError::Unreadable {
+            path: shown.clone(),
+            reason,
+        };
+        let framing = |reason: String| SourceError::Framing {
+            path: shown.clone(),
+            reason,
+        };
+        let archive =
+            Archive::open(File::open(path).map_err(io)?).map_err(|error| match error {
+                OpenError::Io(error) => io(error),
+                OpenError::Unreadable(reason) => unreadable(reason),
+                OpenError::Framing(reason) => framing(reason),
+            })?;
         let mut bytes = Vec::new();
         let Some(content) = archive.content("manifest.json") else {
             return Err(unreadable("it holds no manifest.json".to_owned()));
         };
-        if archive.member("manifest.json").is_some_and(|member| member.size > FILE_BYTES_MAX) {
+        if archive
+            .member("manifest.json")
+            .is_some_and(|member| member.size > FILE_BYTES_MAX)
+        {
             return Err(unreadable("its manifest is larger than 64 MiB".to_owned()));
         }
-        content.take(FILE_BYTES_MAX).read_to_end(&mut bytes).map_err(io)?;
+        content
+            .take(FILE_BYTES_MAX)
+            .read_to_end(&mut bytes)
+            .map_err(io)?;
         let manifest = Manifest::parse(&bytes).map_err(|error| match error {
             ManifestError::Format(_) => unreadable(error.to_string()),
             ManifestError::Malformed(_) => framing(error.to_string()),
         })?;
         if !manifest.chains.contains_key("platform") {
-            return Err(framing("manifest.json names no chain `platform`".to_owned()));
+            return Err(framing(
+                "manifest.json names no chain `platform`".to_owned(),
+            ));
         }
-        Ok(Self { path: shown, archive, manifest })
+        Ok(Self {
+            path: shown,
+            archive,
+            manifest,
+        })
     }
 
     fn io(&self, error: io::Error) -> SourceError {
-        SourceError::Io { path: self.path.clone(), error }
+        SourceError::Io {
+            path: self.path.clone(),
+            error,
+        }
     }
 
     /// CRC-32, length and SHA-256 of a member, in one pass over it.
     fn check_member(&self, name: &str, findings: &mut Findings) -> Result<(), SourceError> {
-        let (Some(member), Some(mut content)) = (self.archive.member(name), self.archive.content(name)) else {
+        let (Some(member), Some(mut content)) =
+            (self.archive.member(name), self.archive.content(name))
+        else {
             return Ok(());
         };
         let (mut crc, mut sha) = (crc32fast::Hasher::new(), Sha256::new());
         let mut buffer = vec![0; 1 << 16];
         loop {
             let read = content.read(&mut buffer).map_err(|error| self.io(error))?;
-            let Some(bytes) = buffer.get(..read).filter(|bytes| !bytes.is_empty()) else { break };
+            let Some(bytes) = buffer.get(..read).filter(|bytes| !bytes.is_empty()) else {
+                break;
+            };
             crc.update(bytes);
             sha.update(bytes);
         }
         if crc.finalize() != member.crc {
-            findings.violation_of_source(Level::Framing, "crc", format!("`{name}` has another CRC-32"));
+            findings.violation_of_source(
+                Level::Framing,
+                "crc",
+                format!("`{name}` has another CRC-32"),
+            );
         }
         let digest = Digest::from_bytes(sha.finalize().into());
         let said = self.manifest.files.get(name);
@@ -88,10 +121,15 @@ impl Bundle {
     }
 
     fn small(&self, name: &str) -> Result<Option<Vec<u8>>, SourceError> {
-        let Some(content) = self.archive.content(name) else { return Ok(None) };
+        let Some(content) = self.archive.content(name) else {
+            return Ok(None);
+        };
         let mut bytes = Vec::new();
         // One byte more than the limit, so that a file beyond it cannot pass for a shorter one.
-        content.take(FILE_BYTES_MAX + 1).read_to_end(&mut bytes).map_err(|error| self.io(error))?;
+        content
+            .take(FILE_BYTES_MAX + 1)
+            .read_to_end(&mut bytes)
+            .map_err(|error| self.io(error))?;
         Ok(Some(bytes))
     }
 
@@ -101,10 +139,14 @@ impl Bundle {
         if let Some(content) = self.archive.content(&plain) {
             return Ok(Some(Box::new(BufReader::with_capacity(1 << 16, content))));
         }
-        let Some(content) = self.archive.content(&format!("{plain}.zst")) else { return Ok(None) };
+        let Some(content) = self.archive.content(&format!("{plain}.zst")) else {
+            return Ok(None);
+        };
         let decoder = zstd::Decoder::new(content).map_err(|error| self.io(error))?;
         let mut decoder = decoder.single_frame();
-        decoder.window_log_max(WINDOW_LOG_MAX).map_err(|error| self.io(error))?;
+        decoder
+            .window_log_max(WINDOW_LOG_MAX)
+            .map_err(|error| self.io(error))?;
         Ok(Some(Box::new(BufReader::with_capacity(1 << 16, decoder))))
     }
 
@@ -115,7 +157,11 @@ impl Bundle {
         visit: &mut Visit<'_>,
     ) -> Result<ControlFlow<(), u64>, SourceError> {
         let Some(mut lines) = self.lines(chain)? else {
-            findings.violation_of_source(Level::Framing, "events", format!("the events of chain `{chain}` are missing"));
+            findings.violation_of_source(
+                Level::Framing,
+                "events",
+                format!("the events of chain `{chain}` are missing"),
+            );
             return Ok(ControlFlow::Continue(0));
         };
         let mut count = 0;
@@ -146,7 +192,15 @@ impl Bundle {
             };
             match line::parse(line) {
                 Ok(record) => {
-                    if visit(Entry { chain: chain.to_owned(), record }, findings)?.is_break() {
+                    if visit(
+                        Entry {
+                            chain: chain.to_owned(),
+                            record,
+                        },
+                        findings,
+                    )?
+                    .is_break()
+                    {
                         return Ok(ControlFlow::Break(()));
                     }
                 }
@@ -182,17 +236,25 @@ impl Source for Bundle {
 
     fn check_framing(&mut self, findings: &mut Findings) -> Result<(), SourceError> {
         let mut present = BTreeSet::new();
-        for member in self.archive.members().filter(|member| member.name != "manifest.json") {
+        for member in self
+            .archive
+            .members()
+            .filter(|member| member.name != "manifest.json")
+        {
             let name = member.name.as_str();
             present.insert(name.to_owned());
             let belongs = match Name::parse(name) {
                 None => Some(format!("`{name}` belongs in no bundle")),
-                Some(Name::Events { chain, .. } | Name::Checkpoint { chain, .. } | Name::Proof { chain, .. })
-                    if !self.manifest.chains.contains_key(&chain) =>
-                {
-                    Some(format!("`{name}` is of a chain that the manifest does not name"))
+                Some(
+                    Name::Events { chain, .. }
+                    | Name::Checkpoint { chain, .. }
+                    | Name::Proof { chain, .. },
+                ) if !self.manifest.chains.contains_key(&chain) => Some(format!(
+                    "`{name}` is of a chain that the manifest does not name"
+                )),
+                Some(_) if !self.manifest.files.contains_key(name) => {
+                    Some(format!("`{name}` is not in the manifest"))
                 }
-                Some(_) if !self.manifest.files.contains_key(name) => Some(format!("`{name}` is not in the manifest")),
                 Some(_) => None,
             };
             if let Some(reason) = belongs {
@@ -200,7 +262,12 @@ impl Source for Bundle {
             }
             self.check_member(name, findings)?;
         }
-        for name in self.manifest.files.keys().filter(|name| !present.contains(*name)) {
+        for name in self
+            .manifest
+            .files
+            .keys()
+            .filter(|name| !present.contains(*name))
+        {
             let reason = format!("`{name}`, which the manifest names, is missing");
             findings.violation_of_source(Level::Framing, "manifest", reason);
         }
@@ -227,19 +294,21 @@ impl Source for Bundle {
             if !wanted(chain) || entry.form.known().is_none() {
                 continue;
             }
-            let ControlFlow::Continue(count) = self.chain_events(chain, findings, visit)? else { return Ok(()) };
+            let ControlFlow::Continue(count) = self.chain_events(chain, findings, visit)? else {
+                return Ok(());
+            };
             if entry.form.known() == Some(Form::Whole) && count != entry.size {
-                let reason = format!("chain `{chain}` has {count} events, the manifest says {}", entry.size);
+                let reason = format!(
+                    "chain `{chain}` has {count} events, the manifest says {}",
+                    entry.size
+                );
                 findings.violation_of_source(Level::Framing, "manifest", reason);
             }
         }
         Ok(())
     }
 
-    fn checkpoints(
-        &self,
-        visit: &mut dyn FnMut(&str, Option<u64>, &[u8]) -> Result<(), SourceError>,
-    ) -> Result<(), SourceError> {
+    fn checkpoints(&self, visit: &mut VisitNote<'_>) -> Result<(), SourceError> {
         for member in self.archive.members() {
             if let Some(Name::Checkpoint { chain, size }) = Name::parse(&member.name)
                 && self.manifest.chains.contains_key(&chain)
@@ -260,7 +329,10 @@ impl Source for Bundle {
             Some(Name::Blob(digest)) => Some(digest),
             _ => None,
         };
-        self.archive.members().filter_map(|member| blob(&member.name)).collect()
+        self.archive
+            .members()
+            .filter_map(|member| blob(&member.name))
+            .collect()
     }
 
     fn proof(&self, chain: &str, sequence: u64) -> Result<Option<Vec<u8>>, SourceError> {

@@ -6,7 +6,9 @@ use std::path::Path;
 
 use countersign_ids::Code;
 
-use super::{Command, ExportArgs, ProveArgs, RebuildArgs, ShowArgs, TimelineArgs, USAGE, VerifyArgs};
+use super::{
+    Command, ExportArgs, ProveArgs, RebuildArgs, ShowArgs, TimelineArgs, USAGE, VerifyArgs,
+};
 use crate::codes;
 use crate::export::{self, ExportError, Scope};
 use crate::open::open;
@@ -40,7 +42,10 @@ pub fn run(command: &Command, out: &mut dyn Write, err: &mut dyn Write) -> u8 {
     match outcome {
         Ok(exit) => exit,
         Err(failure) => {
-            let code = failure.code.map(|code| format!(" [{}]", code.id)).unwrap_or_default();
+            let code = failure
+                .code
+                .map(|code| format!(" [{}]", code.id))
+                .unwrap_or_default();
             // Nothing is left to do if standard error is gone too.
             writeln!(err, "replay: {}{code}", failure.message).ok();
             failure.exit
@@ -50,22 +55,35 @@ pub fn run(command: &Command, out: &mut dyn Write, err: &mut dyn Write) -> u8 {
 
 fn run_verify(arguments: &VerifyArgs, out: &mut dyn Write) -> Result<u8, Failure> {
     let pins = read_pins(arguments)?;
-    let demands = Demands { allow: arguments.allow.iter().copied().collect(), strict: arguments.strict };
+    let demands = Demands {
+        allow: arguments.allow.iter().copied().collect(),
+        strict: arguments.strict,
+    };
     let mut progress = Progress::on_terminal();
     let verdict = open(&arguments.source)
         .and_then(|mut source| verify(source.as_mut(), &pins, &demands, &mut progress))
         .or_else(|error| Verdict::of_unread(&arguments.source, &error).ok_or(error))?;
-    let text = if arguments.json { verdict.to_json() + "\n" } else { verdict.to_text() };
+    let text = if arguments.json {
+        verdict.to_json() + "\n"
+    } else {
+        verdict.to_text()
+    };
     out.write_all(text.as_bytes())?;
     Ok(verdict.exit)
 }
 
 fn read_pins(arguments: &VerifyArgs) -> Result<Pins, Failure> {
     let keys = |path: &Option<std::path::PathBuf>| -> Result<_, Failure> {
-        path.as_deref().map(|path| Ok(parse_keys(&read_text(path)?)?)).transpose()
+        path.as_deref()
+            .map(|path| Ok(parse_keys(&read_text(path)?)?))
+            .transpose()
     };
     Ok(Pins {
-        genesis: arguments.genesis.as_deref().map(GenesisPin::parse).transpose()?,
+        genesis: arguments
+            .genesis
+            .as_deref()
+            .map(GenesisPin::parse)
+            .transpose()?,
         approvers: keys(&arguments.approvers)?,
         connectors: keys(&arguments.connectors)?,
         witnesses: keys(&arguments.witnesses)?,
@@ -74,7 +92,10 @@ fn read_pins(arguments: &VerifyArgs) -> Result<Pins, Failure> {
 }
 
 fn read_text(path: &Path) -> Result<String, Failure> {
-    let failed = |error| SourceError::Io { path: path.display().to_string(), error };
+    let failed = |error| SourceError::Io {
+        path: path.display().to_string(),
+        error,
+    };
     Ok(fs::read_to_string(path).map_err(failed)?)
 }
 
@@ -102,16 +123,27 @@ fn run_timeline(arguments: &TimelineArgs, out: &mut dyn Write) -> Result<u8, Fai
     Ok(0)
 }
 
-fn run_export(arguments: &ExportArgs, out: &mut dyn Write, err: &mut dyn Write) -> Result<u8, Failure> {
+fn run_export(
+    arguments: &ExportArgs,
+    out: &mut dyn Write,
+    err: &mut dyn Write,
+) -> Result<u8, Failure> {
     let source = open(&arguments.source)?;
-    let scope = Scope { tenant: arguments.tenant.clone(), attachments: arguments.attachments };
+    let scope = Scope {
+        tenant: arguments.tenant.clone(),
+        attachments: arguments.attachments,
+    };
     let mut progress = Progress::on_terminal();
     let exported = export::export(source.as_ref(), &scope, &arguments.out, &mut progress)?;
     for warning in &exported.warnings {
         writeln!(err, "replay: {warning}")?;
     }
     if arguments.json {
-        writeln!(out, "{}", serde_json::to_string(&exported).unwrap_or_default())?;
+        writeln!(
+            out,
+            "{}",
+            serde_json::to_string(&exported).unwrap_or_default()
+        )?;
     } else {
         writeln!(
             out,
@@ -130,7 +162,11 @@ fn run_export(arguments: &ExportArgs, out: &mut dyn Write, err: &mut dyn Write) 
 fn run_rebuild(arguments: &RebuildArgs, out: &mut dyn Write) -> Result<u8, Failure> {
     let mut progress = Progress::on_terminal();
     let report = rebuild(&arguments.source, arguments.check, &mut progress)?;
-    let text = if arguments.json { report.to_json() + "\n" } else { report.to_text() };
+    let text = if arguments.json {
+        report.to_json() + "\n"
+    } else {
+        report.to_text()
+    };
     out.write_all(text.as_bytes())?;
     Ok(report.exit())
 }
@@ -141,7 +177,10 @@ fn run_prove(arguments: &ProveArgs, out: &mut dyn Write) -> Result<u8, Failure> 
     match &arguments.out {
         None => out.write_all(proof.as_bytes())?,
         Some(path) => {
-            let failed = |error| SourceError::Io { path: path.display().to_string(), error };
+            let failed = |error| SourceError::Io {
+                path: path.display().to_string(),
+                error,
+            };
             fs::write(path, proof).map_err(failed)?;
         }
     }
@@ -151,19 +190,31 @@ fn run_prove(arguments: &ProveArgs, out: &mut dyn Write) -> Result<u8, Failure> 
 impl From<SourceError> for Failure {
     fn from(error: SourceError) -> Self {
         let message = chain(&error);
-        Self { exit: error.exit(), code: Some(error.code()), message }
+        Self {
+            exit: error.exit(),
+            code: Some(error.code()),
+            message,
+        }
     }
 }
 
 impl From<PinError> for Failure {
     fn from(error: PinError) -> Self {
-        Self { exit: USAGE, code: None, message: error.to_string() }
+        Self {
+            exit: USAGE,
+            code: None,
+            message: error.to_string(),
+        }
     }
 }
 
 impl From<io::Error> for Failure {
     fn from(error: io::Error) -> Self {
-        Self { exit: USAGE, code: None, message: format!("cannot write the output: {error}") }
+        Self {
+            exit: USAGE,
+            code: None,
+            message: format!("cannot write the output: {error}"),
+        }
     }
 }
 
@@ -180,7 +231,11 @@ impl From<ExportError> for Failure {
     fn from(error: ExportError) -> Self {
         match error {
             ExportError::Source(error) => error.into(),
-            error => Self { exit: error.exit(), code: Some(codes::EXPORT), message: chain(&error) },
+            error => Self {
+                exit: error.exit(),
+                code: Some(codes::EXPORT),
+                message: chain(&error),
+            },
         }
     }
 }
@@ -189,7 +244,11 @@ impl From<ProveError> for Failure {
     fn from(error: ProveError) -> Self {
         match error {
             ProveError::Source(error) => error.into(),
-            error => Self { exit: 2, code: Some(codes::NOT_FOUND), message: chain(&error) },
+            error => Self {
+                exit: 2,
+                code: Some(codes::NOT_FOUND),
+                message: chain(&error),
+            },
         }
     }
 }
@@ -198,7 +257,11 @@ impl From<RebuildError> for Failure {
     fn from(error: RebuildError) -> Self {
         match error {
             RebuildError::Source(error) => error.into(),
-            error => Self { exit: error.exit(), code: Some(error.code()), message: chain(&error) },
+            error => Self {
+                exit: error.exit(),
+                code: Some(error.code()),
+                message: chain(&error),
+            },
         }
     }
 }

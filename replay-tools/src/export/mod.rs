@@ -78,7 +78,9 @@ pub enum ExportError {
     #[error("this source holds only a part of the platform chain; export from the ledger itself")]
     Sparse,
     /// No platform checkpoint ends with recorded heads and covers what the tenant needs (exit 2).
-    #[error("no platform checkpoint covers what this tenant names; stop the server cleanly, or wait for the next recorded heads")]
+    #[error(
+        "no platform checkpoint covers what this tenant names; stop the server cleanly, or wait for the next recorded heads"
+    )]
     NoAnchor,
     /// The platform chain does not verify as far as the export needs it (exit 1).
     #[error("the platform chain is damaged: {0}")]
@@ -105,8 +107,14 @@ pub fn export(
     progress: &mut Progress,
 ) -> Result<Exported, ExportError> {
     let shown = out.display().to_string();
-    let failed = |error| ExportError::Output { path: shown.clone(), error };
-    let folder = out.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."));
+    let failed = |error| ExportError::Output {
+        path: shown.clone(),
+        error,
+    };
+    let folder = out
+        .parent()
+        .filter(|folder| !folder.as_os_str().is_empty())
+        .unwrap_or_else(|| Path::new("."));
     // Parts of a large ledger do not belong into a temporary file system in memory.
     let spool = tempfile::tempdir_in(folder).map_err(failed)?;
     let mut parts = Parts::new(spool.path());
@@ -114,7 +122,11 @@ pub fn export(
         None => whole::collect(source, scope, &mut parts, progress)?,
         Some(tenant) => platform::collect(source, tenant, scope, &mut parts, progress)?,
     }
-    let file = OpenOptions::new().write(true).create_new(true).open(out).map_err(failed)?;
+    let file = OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .open(out)
+        .map_err(failed)?;
     let written = write(&mut parts, source, file).map_err(failed);
     if written.is_err() {
         fs::remove_file(out).map_err(failed)?;
@@ -133,7 +145,8 @@ pub fn export(
 
 /// Writes every member in order of its name, the manifest among them.
 fn write(parts: &mut Parts, source: &dyn Source, file: File) -> io::Result<(u64, Digest)> {
-    let manifest = json::to_canonical(&parts.manifest(source.ledger())).map_err(io::Error::other)?;
+    let manifest =
+        json::to_canonical(&parts.manifest(source.ledger())).map_err(io::Error::other)?;
     parts.small("manifest.json", &manifest)?;
     let mut writer = Writer::new(parts::Summed::new(BufWriter::with_capacity(1 << 18, file)));
     for (name, part) in &parts.members {

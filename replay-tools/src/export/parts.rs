@@ -104,19 +104,24 @@ impl Parts {
             let packed = self.folder.join(format!("{chain}.jsonl.zst"));
             let sums = compress(&path, &packed, lines.sums.size)?;
             std::fs::remove_file(&path)?;
-            self.members.insert(format!("{name}.zst"), sums.part(Place::Own(packed)));
+            self.members
+                .insert(format!("{name}.zst"), sums.part(Place::Own(packed)));
         }
         Ok(())
     }
 
     /// Adds a small member; one of the same name is replaced.
     pub(super) fn small(&mut self, name: &str, bytes: &[u8]) -> io::Result<()> {
-        let mut file = OpenOptions::new().append(true).create(true).open(self.small_file())?;
+        let mut file = OpenOptions::new()
+            .append(true)
+            .create(true)
+            .open(self.small_file())?;
         let at = file.seek(SeekFrom::End(0))?;
         file.write_all(bytes)?;
         let mut sums = Sums::default();
         sums.update(bytes);
-        self.members.insert(name.to_owned(), sums.part(Place::Small(at)));
+        self.members
+            .insert(name.to_owned(), sums.part(Place::Small(at)));
         Ok(())
     }
 
@@ -125,7 +130,10 @@ impl Parts {
     }
 
     /// Adds the blobs that were named, from the source.
-    pub(super) fn add_blobs(&mut self, source: &dyn Source) -> Result<(), crate::source::SourceError> {
+    pub(super) fn add_blobs(
+        &mut self,
+        source: &dyn Source,
+    ) -> Result<(), crate::source::SourceError> {
         let mut missing = Vec::new();
         for digest in &self.blobs {
             let Some(bytes) = source.blob(digest)? else {
@@ -134,21 +142,31 @@ impl Parts {
             };
             let mut sums = Sums::default();
             sums.update(&bytes);
-            self.members.insert(names::blob(digest), sums.part(Place::Blob(*digest)));
+            self.members
+                .insert(names::blob(digest), sums.part(Place::Blob(*digest)));
         }
         for digest in missing {
             self.blobs.remove(&digest);
-            self.warnings.push(format!("blob `{digest}` is missing, and so the bundle lacks it"));
+            self.warnings.push(format!(
+                "blob `{digest}` is missing, and so the bundle lacks it"
+            ));
         }
         Ok(())
     }
 
     /// What the bundle says it holds.
     pub(super) fn manifest(&self, ledger: LedgerId) -> Manifest {
-        let entry = |part: &Part| FileEntry { bytes: part.size, digest: part.digest };
+        let entry = |part: &Part| FileEntry {
+            bytes: part.size,
+            digest: part.digest,
+        };
         Manifest {
             chains: self.chains.clone(),
-            files: self.members.iter().map(|(name, part)| (name.clone(), entry(part))).collect(),
+            files: self
+                .members
+                .iter()
+                .map(|(name, part)| (name.clone(), entry(part)))
+                .collect(),
             format: FORMAT.to_owned(),
             ledger,
         }
@@ -156,7 +174,8 @@ impl Parts {
 
     /// A chain of the bundle.
     pub(super) fn chain(&mut self, chain: &str, form: FormName, size: u64) {
-        self.chains.insert(chain.to_owned(), ChainEntry { form, size });
+        self.chains
+            .insert(chain.to_owned(), ChainEntry { form, size });
     }
 
     /// A reader of a member's bytes.
@@ -169,7 +188,10 @@ impl Parts {
                 Ok(Box::new(file.take(part.size)))
             }
             Place::Blob(digest) => {
-                let bytes = source.blob(digest).map_err(io::Error::other)?.unwrap_or_default();
+                let bytes = source
+                    .blob(digest)
+                    .map_err(io::Error::other)?
+                    .unwrap_or_default();
                 Ok(Box::new(Cursor::new(bytes)))
             }
         }
@@ -178,7 +200,11 @@ impl Parts {
 
 fn flush(path: &Path, buffer: &mut Vec<u8>) -> io::Result<()> {
     // Opened for each flush: a ledger may have more chains than a process may have files.
-    OpenOptions::new().append(true).create(true).open(path)?.write_all(buffer)?;
+    OpenOptions::new()
+        .append(true)
+        .create(true)
+        .open(path)?
+        .write_all(buffer)?;
     buffer.clear();
     Ok(())
 }
@@ -209,7 +235,12 @@ impl Sums {
 
     fn part(self, place: Place) -> Part {
         let digest = Digest::from_bytes(self.sha.finalize().into());
-        Part { size: self.size, crc: self.crc.finalize(), digest, place }
+        Part {
+            size: self.size,
+            crc: self.crc.finalize(),
+            digest,
+            place,
+        }
     }
 }
 
@@ -222,12 +253,19 @@ pub(super) struct Summed<W> {
 
 impl<W> Summed<W> {
     pub(super) fn new(out: W) -> Self {
-        Self { out, sums: Sums::default() }
+        Self {
+            out,
+            sums: Sums::default(),
+        }
     }
 
     /// The output, with the number of bytes and their SHA-256.
     pub(super) fn finish(self) -> (W, u64, Digest) {
-        (self.out, self.sums.size, Digest::from_bytes(self.sums.sha.finalize().into()))
+        (
+            self.out,
+            self.sums.size,
+            Digest::from_bytes(self.sums.sha.finalize().into()),
+        )
     }
 }
 

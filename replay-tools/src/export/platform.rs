@@ -47,7 +47,11 @@ pub(super) fn collect(
     progress: &mut Progress,
 ) -> Result<(), ExportError> {
     let beats = format!("{tenant}.beats");
-    if source.chains().get(PLATFORM).is_some_and(|(form, _)| *form == Form::Sparse) {
+    if source
+        .chains()
+        .get(PLATFORM)
+        .is_some_and(|(form, _)| *form == Form::Sparse)
+    {
         return Err(ExportError::Sparse);
     }
     if tenant == PLATFORM || !source.chains().contains_key(tenant) {
@@ -60,10 +64,18 @@ pub(super) fn collect(
     progress.step("platform chain");
     let survey = survey(source)?;
     let (size, note) = anchor(source, &survey, &named)?;
-    let held: BTreeSet<u64> =
-        survey.always.iter().chain(&named).copied().filter(|at| *at < size).chain(size.checked_sub(1)).collect();
+    let held: BTreeSet<u64> = survey
+        .always
+        .iter()
+        .chain(&named)
+        .copied()
+        .filter(|at| *at < size)
+        .chain(size.checked_sub(1))
+        .collect();
     write_platform(source, &held, &survey.tree, (size, &note), &sizes, parts)?;
-    parts.small(&names::checkpoint(PLATFORM, size), note.as_bytes()).map_err(spool)?;
+    parts
+        .small(&names::checkpoint(PLATFORM, size), note.as_bytes())
+        .map_err(spool)?;
     parts.chain(PLATFORM, FormName::Sparse, size);
     for (chain, size) in &sizes {
         parts.chain(chain, FormName::Whole, *size);
@@ -76,7 +88,9 @@ pub(super) fn collect(
 fn named(source: &dyn Source, ours: &dyn Fn(&str) -> bool) -> Result<BTreeSet<u64>, ExportError> {
     let mut named = BTreeSet::new();
     source.events(ours, &mut Findings::default(), &mut |entry, _| {
-        let Ok(header) = Header::parse(&entry.record.header) else { return GO_ON };
+        let Ok(header) = Header::parse(&entry.record.header) else {
+            return GO_ON;
+        };
         if let (Some(head), false) = (&header.platformhead, header.chain.is_beats()) {
             named.insert(head.sequence.get());
         }
@@ -92,27 +106,31 @@ fn named(source: &dyn Source, ours: &dyn Fn(&str) -> bool) -> Result<BTreeSet<u6
 
 fn survey(source: &dyn Source) -> Result<Survey, ExportError> {
     let mut survey = Survey::default();
-    source.events(&|chain| chain == PLATFORM, &mut Findings::default(), &mut |entry, _| {
-        let at = survey.tree.len();
-        survey.tree.push(&entry.record.header);
-        match whole::read(&entry.record) {
-            Some(Event::Keys(Keys::Created(_))) => {
-                survey.always.insert(at);
-            }
-            Some(Event::Keys(Keys::Changed(changed))) => {
-                survey.always.insert(at);
-                survey.ended |= ends_key(changed.envelope.unverified_payload());
-            }
-            Some(Event::Heads(_)) => {
-                survey.heads.insert(at);
-                if std::mem::take(&mut survey.ended) {
+    source.events(
+        &|chain| chain == PLATFORM,
+        &mut Findings::default(),
+        &mut |entry, _| {
+            let at = survey.tree.len();
+            survey.tree.push(&entry.record.header);
+            match whole::read(&entry.record) {
+                Some(Event::Keys(Keys::Created(_))) => {
                     survey.always.insert(at);
                 }
+                Some(Event::Keys(Keys::Changed(changed))) => {
+                    survey.always.insert(at);
+                    survey.ended |= ends_key(changed.envelope.unverified_payload());
+                }
+                Some(Event::Heads(_)) => {
+                    survey.heads.insert(at);
+                    if std::mem::take(&mut survey.ended) {
+                        survey.always.insert(at);
+                    }
+                }
+                _ => {}
             }
-            _ => {}
-        }
-        GO_ON
-    })?;
+            GO_ON
+        },
+    )?;
     Ok(survey)
 }
 
@@ -121,18 +139,31 @@ fn ends_key(payload: &[u8]) -> bool {
 }
 
 /// The newest platform checkpoint that ends with recorded heads and covers everything the tenant names.
-fn anchor(source: &dyn Source, survey: &Survey, named: &BTreeSet<u64>) -> Result<(u64, String), ExportError> {
+fn anchor(
+    source: &dyn Source,
+    survey: &Survey,
+    named: &BTreeSet<u64>,
+) -> Result<(u64, String), ExportError> {
     let mut best: Option<(u64, String)> = None;
     source.checkpoints(&mut |chain, _, note| {
-        let Some(checkpoint) = (if chain == PLATFORM { read_checkpoint(note) } else { None }) else { return Ok(()) };
+        let Some(checkpoint) = (if chain == PLATFORM {
+            read_checkpoint(note)
+        } else {
+            None
+        }) else {
+            return Ok(());
+        };
         let size = checkpoint.head.size;
-        let ends = size.checked_sub(1).is_some_and(|last| survey.heads.contains(&last));
+        let ends = size
+            .checked_sub(1)
+            .is_some_and(|last| survey.heads.contains(&last));
         if ends && best.as_ref().is_none_or(|(best, _)| *best <= size) {
             best = Some((size, String::from_utf8_lossy(note).into_owned()));
         }
         Ok(())
     })?;
-    best.filter(|(size, _)| named.last().is_none_or(|last| last < size)).ok_or(ExportError::NoAnchor)
+    best.filter(|(size, _)| named.last().is_none_or(|last| last < size))
+        .ok_or(ExportError::NoAnchor)
 }
 
 /// Reads the platform chain once more: lines and proofs of what is held, pages of the heads among it.
@@ -147,40 +178,59 @@ fn write_platform(
     let mut heads = HeadsFold::default();
     let mut failed = None;
     let mut at = 0;
-    source.events(&|chain| chain == PLATFORM, &mut Findings::default(), &mut |entry, _| {
-        let outcome = (|| {
-            if let Some(event) = whole::read(&entry.record) {
-                heads.follow(source, &event)?;
-                if let (Event::Heads(_), true) = (&event, held.contains(&at)) {
-                    let page = serde_json::to_value(heads.page(ours)).map_err(std::io::Error::other).map_err(spool)?;
-                    let page = countersign_chain::json::canonical(&page).map_err(std::io::Error::other).map_err(spool)?;
-                    parts.small(&names::heads(at), &page).map_err(spool)?;
+    source.events(
+        &|chain| chain == PLATFORM,
+        &mut Findings::default(),
+        &mut |entry, _| {
+            let outcome = (|| {
+                if let Some(event) = whole::read(&entry.record) {
+                    heads.follow(source, &event)?;
+                    if let (Event::Heads(_), true) = (&event, held.contains(&at)) {
+                        let page = serde_json::to_value(heads.page(ours))
+                            .map_err(std::io::Error::other)
+                            .map_err(spool)?;
+                        let page = countersign_chain::json::canonical(&page)
+                            .map_err(std::io::Error::other)
+                            .map_err(spool)?;
+                        parts.small(&names::heads(at), &page).map_err(spool)?;
+                    }
+                }
+                if held.contains(&at) {
+                    write_event(&entry, parts)?;
+                    let proof = TlogProof {
+                        index: at,
+                        hashes: tree.path(at, size),
+                        checkpoint: note.to_owned(),
+                    };
+                    parts
+                        .small(&names::proof(PLATFORM, at), proof.to_string().as_bytes())
+                        .map_err(spool)?;
+                }
+                Ok(())
+            })();
+            at += 1;
+            match outcome {
+                Ok(()) if at < size => GO_ON,
+                Ok(()) => Ok(std::ops::ControlFlow::Break(())),
+                Err(error) => {
+                    failed = Some(error);
+                    Ok(std::ops::ControlFlow::Break(()))
                 }
             }
-            if held.contains(&at) {
-                write_event(&entry, parts)?;
-                let proof = TlogProof { index: at, hashes: tree.path(at, size), checkpoint: note.to_owned() };
-                parts.small(&names::proof(PLATFORM, at), proof.to_string().as_bytes()).map_err(spool)?;
-            }
-            Ok(())
-        })();
-        at += 1;
-        match outcome {
-            Ok(()) if at < size => GO_ON,
-            Ok(()) => Ok(std::ops::ControlFlow::Break(())),
-            Err(error) => {
-                failed = Some(error);
-                Ok(std::ops::ControlFlow::Break(()))
-            }
-        }
-    })?;
+        },
+    )?;
     failed.map_or(Ok(()), Err)
 }
 
 fn write_event(entry: &Entry, parts: &mut Parts) -> Result<(), ExportError> {
-    let not_text = |error| ExportError::NotText { chain: PLATFORM.to_owned(), error };
+    let not_text = |error| ExportError::NotText {
+        chain: PLATFORM.to_owned(),
+        error,
+    };
     let record: &Record = &entry.record;
-    parts.line(PLATFORM, &line::write(record).map_err(not_text)?).map_err(spool)
+    parts
+        .line(PLATFORM, &line::write(record).map_err(not_text)?)
+        .map_err(spool)
 }
 
 /// The recorded heads as they change.
@@ -211,7 +261,11 @@ impl HeadsFold {
     }
 
     fn apply(&mut self, source: &dyn Source, digest: &Digest) -> Result<(), ExportError> {
-        let damaged = || ExportError::Damaged(format!("the list of heads `{digest}` is missing or malformed"));
+        let damaged = || {
+            ExportError::Damaged(format!(
+                "the list of heads `{digest}` is missing or malformed"
+            ))
+        };
         let list = source.blob(digest)?.ok_or_else(damaged)?;
         for head in Head::parse_list(&list).ok_or_else(damaged)? {
             let number = *self.numbers.get(&head.chain).ok_or_else(damaged)?;
@@ -226,8 +280,14 @@ impl HeadsFold {
         let entry = |chain: &String| {
             let number = *self.numbers.get(chain)?;
             let (head, number) = (self.heads.get(number)?, number as u64);
-            Some((chain.clone(), HeadsEntry::of(head, number, &self.leaves.path(number, size))))
+            Some((
+                chain.clone(),
+                HeadsEntry::of(head, number, &self.leaves.path(number, size)),
+            ))
         };
-        HeadsPage { chains: ours.keys().filter_map(entry).collect(), size }
+        HeadsPage {
+            chains: ours.keys().filter_map(entry).collect(),
+            size,
+        }
     }
 }

@@ -22,7 +22,11 @@ pub(super) fn collect(
     parts: &mut Parts,
     progress: &mut Progress,
 ) -> Result<(), ExportError> {
-    if source.chains().values().any(|(form, _)| *form == Form::Sparse) {
+    if source
+        .chains()
+        .values()
+        .any(|(form, _)| *form == Form::Sparse)
+    {
         return Err(ExportError::Sparse);
     }
     progress.step("events");
@@ -66,8 +70,10 @@ pub(super) fn chains(
 
 /// One event: its line, and the blobs that it names.
 pub(super) fn event(entry: &Entry, scope: &Scope, parts: &mut Parts) -> Result<(), ExportError> {
-    let text = line::write(&entry.record)
-        .map_err(|error| ExportError::NotText { chain: entry.chain.clone(), error })?;
+    let text = line::write(&entry.record).map_err(|error| ExportError::NotText {
+        chain: entry.chain.clone(),
+        error,
+    })?;
     parts.line(&entry.chain, &text).map_err(spool)?;
     if let Some(event) = read(&entry.record) {
         parts.blobs.extend(evidence_blobs(&event));
@@ -81,9 +87,14 @@ pub(super) fn event(entry: &Entry, scope: &Scope, parts: &mut Parts) -> Result<(
 /// The event, if its body is what its header says and can be read.
 pub(super) fn read(record: &Record) -> Option<Event> {
     let header = Header::parse(&record.header).ok()?;
-    let Body::Present { salt, bytes } = &record.body else { return None };
-    let readable = header.retention != Retention::Personal && body_hash(salt, bytes) == header.bodyhash;
-    Event::decode(&header.event_type, bytes).ok().filter(|_| readable)
+    let Body::Present { salt, bytes } = &record.body else {
+        return None;
+    };
+    let readable =
+        header.retention != Retention::Personal && body_hash(salt, bytes) == header.bodyhash;
+    Event::decode(&header.event_type, bytes)
+        .ok()
+        .filter(|_| readable)
 }
 
 /// Copies the checkpoints of chains; of two for one size the later stays.
@@ -107,5 +118,8 @@ pub(super) fn checkpoints(
 
 /// A failure of the files that hold the parts until the bundle is written.
 pub(super) fn spool(error: std::io::Error) -> ExportError {
-    ExportError::Source(SourceError::Io { path: "the bundle's parts".to_owned(), error })
+    ExportError::Source(SourceError::Io {
+        path: "the bundle's parts".to_owned(),
+        error,
+    })
 }

@@ -17,7 +17,10 @@ pub(crate) struct Blobs<'a> {
 impl<'a> Blobs<'a> {
     /// Blobs from this source.
     pub(crate) fn new(source: &'a dyn Source) -> Self {
-        Self { source, named: BTreeSet::new() }
+        Self {
+            source,
+            named: BTreeSet::new(),
+        }
     }
 
     /// Reads a blob that an event names.
@@ -32,7 +35,11 @@ impl<'a> Blobs<'a> {
 
     /// Checks a blob that an event names, once.
     pub(crate) fn require(&mut self, digest: &Digest) -> Checked {
-        if self.named.contains(digest) { Ok(()) } else { self.get(digest).map(drop) }
+        if self.named.contains(digest) {
+            Ok(())
+        } else {
+            self.get(digest).map(drop)
+        }
     }
 
     /// Notes that a body names this blob without needing it.

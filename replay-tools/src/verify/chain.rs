@@ -47,7 +47,17 @@ impl ChainRun {
         let state = ChainState::genesis(&ledger, &chain);
         let frontier = merkle::Frontier::default();
         let (last, known) = (None, BTreeMap::new());
-        Self { ledger, chain, form, state, frontier, last, count: 0, wanted, known }
+        Self {
+            ledger,
+            chain,
+            form,
+            state,
+            frontier,
+            last,
+            count: 0,
+            wanted,
+            known,
+        }
     }
 
     /// Events so far.
@@ -71,16 +81,31 @@ impl ChainRun {
     /// Root and last event at a size, where it was wanted and reached.
     pub(crate) fn at_size(&self, size: u64) -> Option<Snapshot> {
         if size == 0 {
-            return Some(Snapshot { root: merkle::empty_root(), last: None });
+            return Some(Snapshot {
+                root: merkle::empty_root(),
+                last: None,
+            });
         }
         self.known.get(&size).copied()
     }
 
     /// Takes the next event: gives its header if every rule of the chain holds, and goes on in any case.
-    pub(crate) fn follow(&mut self, record: &Record, believed: bool) -> Checked<(Header, EventHash)> {
+    pub(crate) fn follow(
+        &mut self,
+        record: &Record,
+        believed: bool,
+    ) -> Checked<(Header, EventHash)> {
         let hash = event_hash(&record.header);
-        let outcome = if self.form == Form::Whole && believed { self.strict(record) } else { self.loose(record, hash) };
-        let header = outcome.as_ref().ok().cloned().or_else(|| Header::parse(&record.header).ok());
+        let outcome = if self.form == Form::Whole && believed {
+            self.strict(record)
+        } else {
+            self.loose(record, hash)
+        };
+        let header = outcome
+            .as_ref()
+            .ok()
+            .cloned()
+            .or_else(|| Header::parse(&record.header).ok());
         if let Some(header) = header {
             self.last = Some(Last {
                 hash,
@@ -94,7 +119,13 @@ impl ChainRun {
         self.frontier.push(merkle::leaf_hash(&record.header));
         self.count = self.count.saturating_add(1);
         if self.wanted.remove(&self.count) {
-            self.known.insert(self.count, Snapshot { root: self.frontier.root(), last: Some(hash) });
+            self.known.insert(
+                self.count,
+                Snapshot {
+                    root: self.frontier.root(),
+                    last: Some(hash),
+                },
+            );
         }
         outcome.map(|header| (header, hash))
     }
@@ -120,7 +151,11 @@ impl ChainRun {
         need(here, RULE, "source names another chain")?;
         let sequence = header.sequence.get();
         if self.form == Form::Whole {
-            need(sequence == self.count, RULE, &format!("sequence {sequence} where {} comes next", self.count))?;
+            need(
+                sequence == self.count,
+                RULE,
+                &format!("sequence {sequence} where {} comes next", self.count),
+            )?;
         }
         if let Body::Present { salt, bytes } = &record.body {
             let same = body_hash(salt, bytes) == header.bodyhash;
@@ -131,12 +166,20 @@ impl ChainRun {
             genesis.map_err(|error| bad(RULE, error))?;
         }
         if let Some(last) = &self.last {
-            need(sequence > last.sequence || sequence == 0, RULE, "the sequence does not rise")?;
+            need(
+                sequence > last.sequence || sequence == 0,
+                RULE,
+                "the sequence does not rise",
+            )?;
             let links = sequence != last.sequence.saturating_add(1) || header.prevhash == last.hash;
             need(links, "link", "does not link to the event before")?;
             need(header.time >= last.time, RULE, "time falls")?;
             let head = header.platformhead.as_ref().map(|head| head.sequence.get());
-            need(head.is_none() || head >= last.platformhead, RULE, "platformhead falls")?;
+            need(
+                head.is_none() || head >= last.platformhead,
+                RULE,
+                "platformhead falls",
+            )?;
         }
         absence(&header, &record.body)?;
         body_json(&record.body)?;
@@ -146,10 +189,20 @@ impl ChainRun {
 
 /// Evidence is never absent; expired and erased bodies need an event that names them, and no such event exists yet.
 fn absence(header: &Header, body: &Body) -> Checked {
-    let Body::Absent(absence) = body else { return Ok(()) };
-    need(header.retention != Retention::Evidence, "absent-evidence", "an evidence body is absent")?;
+    let Body::Absent(absence) = body else {
+        return Ok(());
+    };
+    need(
+        header.retention != Retention::Evidence,
+        "absent-evidence",
+        "an evidence body is absent",
+    )?;
     let explained = *absence == countersign_chain::Absence::Withheld;
-    need(explained, "absent-unexplained", "a body is expired or erased, and no event names its range")
+    need(
+        explained,
+        "absent-unexplained",
+        "a body is expired or erased, and no event names its range",
+    )
 }
 
 /// A body that hashes right is still no body if it is not one strict JSON object.
@@ -164,5 +217,9 @@ fn body_json(body: &Body) -> Checked {
 fn sequence_named(header: &[u8]) -> Option<u64> {
     let text = std::str::from_utf8(header).ok()?;
     let (_, rest) = text.split_once("\"sequence\":\"")?;
-    rest.split_once('"')?.0.parse::<countersign_ids::Sequence>().ok().map(countersign_ids::Sequence::get)
+    rest.split_once('"')?
+        .0
+        .parse::<countersign_ids::Sequence>()
+        .ok()
+        .map(countersign_ids::Sequence::get)
 }

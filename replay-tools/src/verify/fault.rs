@@ -29,7 +29,11 @@ pub(crate) fn absent(rule: &'static str, message: impl std::fmt::Display) -> Fau
 
 /// A contradiction unless `holds`.
 pub(crate) fn need(holds: bool, rule: &'static str, message: &str) -> Checked {
-    if holds { Ok(()) } else { Err(bad(rule, message)) }
+    if holds {
+        Ok(())
+    } else {
+        Err(bad(rule, message))
+    }
 }
 
 impl From<SourceError> for Fault {
@@ -47,8 +51,12 @@ pub(crate) fn record(
 ) -> Result<(), SourceError> {
     match outcome {
         Ok(()) => {}
-        Err(Fault::Bad(rule, message)) => findings.violation(level, rule, place.0, place.1, message),
-        Err(Fault::Absent(rule, message)) => findings.missing(level, rule, place.0, place.1, message),
+        Err(Fault::Bad(rule, message)) => {
+            findings.violation(level, rule, place.0, place.1, message)
+        }
+        Err(Fault::Absent(rule, message)) => {
+            findings.missing(level, rule, place.0, place.1, message)
+        }
         Err(Fault::Source(error)) => return Err(error),
     }
     Ok(())

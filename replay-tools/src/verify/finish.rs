@@ -10,9 +10,17 @@ use crate::source::{Form, GO_ON, SourceError};
 use crate::verdict::{Demands, Findings, Level, Status, exit_code};
 
 /// What nobody but the server says, whatever was verified.
-const ASSERTED: [&str; 3] = ["times", "proposals that no agent signed", "the manifest of a bundle"];
+const ASSERTED: [&str; 3] = [
+    "times",
+    "proposals that no agent signed",
+    "the manifest of a bundle",
+];
 
-pub(super) fn finish(mut run: Run<'_>, mut findings: Findings, demands: &Demands) -> Result<Verdict, SourceError> {
+pub(super) fn finish(
+    mut run: Run<'_>,
+    mut findings: Findings,
+    demands: &Demands,
+) -> Result<Verdict, SourceError> {
     run.not_read(&mut findings);
     run.resolve_sightings(&mut findings)?;
     run.check_heads(&mut findings)?;
@@ -20,12 +28,20 @@ pub(super) fn finish(mut run: Run<'_>, mut findings: Findings, demands: &Demands
     run.check_sparse(&mut findings)?;
     run.check_at_least(&mut findings)?;
     run.check_blobs(&mut findings);
+    run.check_witnesses(&mut findings);
     let mut notes = BTreeMap::new();
     let projections = projections::check(run.source, &mut findings, &mut notes)?;
     let levels = run.levels(&findings, projections, &signed);
-    let lacking = if demands.strict { run.lacking(&signed) } else { Vec::new() };
+    let lacking = if demands.strict {
+        run.lacking(&signed)
+    } else {
+        Vec::new()
+    };
     let exit = exit_code(&levels, demands, &lacking);
-    let (first_bad, verdict) = (findings.first_bad().map(|(place, _)| place.clone()), verdict_word(exit));
+    let (first_bad, verdict) = (
+        findings.first_bad().map(|(place, _)| place.clone()),
+        verdict_word(exit),
+    );
     run.counts.chains = run.chains.len() as u64;
     run.counts.blobs = run.blobs.count();
     Ok(Verdict {
@@ -68,8 +84,25 @@ impl Run<'_> {
                 findings.missing_of_source(level, "not-read", reason);
             }
         }
-        if self.platform.keys().is_none() && !findings.is_broken("platform") {
-            findings.violation_of_source(Level::Keys, "key-statement", "no key statement at platform event 0");
+        if self.platform.keys().is_none() {
+            if !findings.is_broken("platform") {
+                findings.violation_of_source(
+                    Level::Keys,
+                    "key-statement",
+                    "no key statement at platform event 0",
+                );
+            }
+            for level in [Level::Evidence, Level::Checkpoints] {
+                findings.missing_of_source(level, "no-keys", "no keys to check it with");
+            }
+        }
+    }
+
+    /// Cosignatures are not checked yet: where a witness policy is in force, that is said, not passed over.
+    fn check_witnesses(&self, findings: &mut Findings) {
+        if self.has_witnesses() {
+            let reason = "a witness policy is in force, and this version does not check cosignatures";
+            findings.missing_of_source(Level::Witnesses, "cosignatures", reason);
         }
     }
 
@@ -77,7 +110,10 @@ impl Run<'_> {
     fn resolve_sightings(&mut self, findings: &mut Findings) -> Result<(), SourceError> {
         let mut unknown: BTreeMap<String, BTreeSet<u64>> = BTreeMap::new();
         for (of, size) in self.sightings.keys() {
-            let known = self.chains.get(of).is_some_and(|run| *size > run.count() || run.at_size(*size).is_some());
+            let known = self
+                .chains
+                .get(of)
+                .is_some_and(|run| *size > run.count() || run.at_size(*size).is_some());
             if !known {
                 unknown.entry(of.clone()).or_default().insert(*size);
             }
@@ -85,25 +121,39 @@ impl Run<'_> {
         let mut again = BTreeMap::new();
         if !unknown.is_empty() {
             let mut scratch = Findings::default();
-            self.source.events(&|chain| unknown.contains_key(chain), &mut scratch, &mut |entry, _| {
-                let chain = entry.chain.as_str();
-                if let (Some(wanted), Ok(id)) = (unknown.get(chain), chain.parse()) {
-                    let run = again
-                        .entry(chain.to_owned())
-                        .or_insert_with(|| ChainRun::new(self.ledger, id, Form::Whole, wanted.clone()));
-                    // Only the tree is wanted of it; what is wrong with the events was said the first time.
-                    drop(run.follow(&entry.record, false));
-                }
-                GO_ON
-            })?;
+            self.source.events(
+                &|chain| unknown.contains_key(chain),
+                &mut scratch,
+                &mut |entry, _| {
+                    let chain = entry.chain.as_str();
+                    if let (Some(wanted), Ok(id)) = (unknown.get(chain), chain.parse()) {
+                        let run = again.entry(chain.to_owned()).or_insert_with(|| {
+                            ChainRun::new(self.ledger, id, Form::Whole, wanted.clone())
+                        });
+                        // Only the tree is wanted of it; what is wrong with the events was said the first time.
+                        drop(run.follow(&entry.record, false));
+                    }
+                    GO_ON
+                },
+            )?;
         }
         for ((of, size), seen) in &self.sightings {
-            let snapshot = [self.chains.get(of), again.get(of)].into_iter().flatten().find_map(|run| run.at_size(*size));
+            let snapshot = [self.chains.get(of), again.get(of)]
+                .into_iter()
+                .flatten()
+                .find_map(|run| run.at_size(*size));
             for (root, first) in seen {
                 let same = snapshot.is_some_and(|snapshot| snapshot.root == *root.as_bytes());
-                let message = format!("saw another tree of size {size} of `{of}` than this one (a split view)");
+                let message = format!(
+                    "saw another tree of size {size} of `{of}` than this one (a split view)"
+                );
                 let outcome = need(same, "split-view", &message);
-                record(findings, Level::Evidence, (&first.chain, first.sequence), outcome)?;
+                record(
+                    findings,
+                    Level::Evidence,
+                    (&first.chain, first.sequence),
+                    outcome,
+                )?;
             }
         }
         Ok(())
@@ -130,12 +180,30 @@ impl Run<'_> {
         const RULE: &str = "heads";
         let (chain, size) = (&claim.head.chain, claim.head.size);
         let Some(run) = self.chains.get(chain) else {
-            return if size == 0 { Ok(()) } else { Err(absent(RULE, format!("chain `{chain}` is not here"))) };
+            return need(
+                size == 0,
+                RULE,
+                &format!("chain `{chain}`, of which a head was recorded, is not here"),
+            );
         };
-        need(size <= run.count(), RULE, &format!("`{chain}` has {} events, {size} are recorded", run.count()))?;
-        let snapshot = run.at_size(size).ok_or_else(|| bad(RULE, format!("no root of `{chain}` at size {size}")))?;
-        need(snapshot.root == claim.head.root, RULE, &format!("the recorded root of `{chain}` at size {size} is another"))?;
-        need(snapshot.last == claim.head.last, RULE, &format!("the recorded last event of `{chain}` is another"))
+        need(
+            size <= run.count(),
+            RULE,
+            &format!("`{chain}` has {} events, {size} are recorded", run.count()),
+        )?;
+        let snapshot = run
+            .at_size(size)
+            .ok_or_else(|| bad(RULE, format!("no root of `{chain}` at size {size}")))?;
+        need(
+            snapshot.root == claim.head.root,
+            RULE,
+            &format!("the recorded root of `{chain}` at size {size} is another"),
+        )?;
+        need(
+            snapshot.last == claim.head.last,
+            RULE,
+            &format!("the recorded last event of `{chain}` is another"),
+        )
     }
 
     /// Every checkpoint: key, signature, size and root.
@@ -167,13 +235,30 @@ impl Run<'_> {
     /// A sparse chain has one checkpoint, which ends with recorded heads.
     fn check_sparse(&self, findings: &mut Findings) -> Result<(), SourceError> {
         for (chain, _) in self.forms.iter().filter(|(_, form)| **form == Form::Sparse) {
-            let anchors = self.anchors.get(chain).map(Vec::as_slice).unwrap_or_default();
+            let anchors = self
+                .anchors
+                .get(chain)
+                .map(Vec::as_slice)
+                .unwrap_or_default();
             let outcome = match anchors {
                 [one] => {
                     let last = one.checkpoint.head.size.checked_sub(1);
-                    if last.is_some() && self.platform.last_heads() == last { Ok(()) } else { Err(absent("proof", "the checkpoint does not end with recorded heads")) }
+                    if last.is_some() && self.platform.last_heads() == last {
+                        Ok(())
+                    } else {
+                        Err(absent(
+                            "proof",
+                            "the checkpoint does not end with recorded heads",
+                        ))
+                    }
                 }
-                _ => Err(absent("proof", format!("a sparse chain has exactly one checkpoint, this one {}", anchors.len()))),
+                _ => Err(absent(
+                    "proof",
+                    format!(
+                        "a sparse chain has exactly one checkpoint, this one {}",
+                        anchors.len()
+                    ),
+                )),
             };
             record(findings, Level::Tree, (chain, 0), outcome)?;
         }
@@ -183,17 +268,30 @@ impl Run<'_> {
     /// The checkpoint that the caller has must be of this ledger's past.
     fn check_at_least(&self, findings: &mut Findings) -> Result<(), SourceError> {
         const RULE: &str = "at-least";
-        let Some(note) = &self.pins.at_least else { return Ok(()) };
+        let Some(note) = &self.pins.at_least else {
+            return Ok(());
+        };
         let outcome = (|| {
             let pinned = notes::read(note.as_bytes()).map_err(|error| bad(RULE, error))?;
             let chain = notes::chain_of(&pinned).to_owned();
             check_note(&self.platform, &self.chains, &chain, None, note.as_bytes())?;
-            let whole = self.chains.get(&chain).is_some_and(|run| run.form() == Form::Whole);
-            if whole { Ok(()) } else { Err(absent(RULE, "give a checkpoint of the tenant's own chain")) }
+            let whole = self
+                .chains
+                .get(&chain)
+                .is_some_and(|run| run.form() == Form::Whole);
+            if whole {
+                Ok(())
+            } else {
+                Err(absent(RULE, "give a checkpoint of the tenant's own chain"))
+            }
         })();
         match outcome {
-            Err(super::fault::Fault::Bad(_, message)) => findings.violation_of_source(Level::Checkpoints, RULE, message),
-            Err(super::fault::Fault::Absent(_, message)) => findings.missing_of_source(Level::Checkpoints, RULE, message),
+            Err(super::fault::Fault::Bad(_, message)) => {
+                findings.violation_of_source(Level::Checkpoints, RULE, message)
+            }
+            Err(super::fault::Fault::Absent(_, message)) => {
+                findings.missing_of_source(Level::Checkpoints, RULE, message)
+            }
             Err(super::fault::Fault::Source(error)) => return Err(error),
             Ok(()) => {}
         }
@@ -207,14 +305,25 @@ impl Run<'_> {
         }
         for digest in self.source.blob_names() {
             if !self.blobs.is_named(&digest) {
-                findings.violation_of_source(Level::Framing, "blob", format!("no body names blob `{digest}`"));
+                findings.violation_of_source(
+                    Level::Framing,
+                    "blob",
+                    format!("no body names blob `{digest}`"),
+                );
             }
         }
     }
 
-    fn levels(&self, findings: &Findings, projections: Status, signed: &Signed) -> BTreeMap<Level, Status> {
-        let mut levels: BTreeMap<Level, Status> =
-            Level::ALL.into_iter().map(|level| (level, findings.status(level))).collect();
+    fn levels(
+        &self,
+        findings: &Findings,
+        projections: Status,
+        signed: &Signed,
+    ) -> BTreeMap<Level, Status> {
+        let mut levels: BTreeMap<Level, Status> = Level::ALL
+            .into_iter()
+            .map(|level| (level, findings.status(level)))
+            .collect();
         let none = |levels: &mut BTreeMap<Level, Status>, level, absent: bool| {
             if absent && levels.get(&level) == Some(&Status::Verified) {
                 levels.insert(level, Status::None);
@@ -229,7 +338,9 @@ impl Run<'_> {
     }
 
     fn has_witnesses(&self) -> bool {
-        self.platform.keys().is_some_and(|history| history.ring().quorum().is_some())
+        self.platform
+            .keys()
+            .is_some_and(|history| history.ring().quorum().is_some())
     }
 
     /// What `--strict` asks for and does not get.
@@ -259,20 +370,35 @@ impl Run<'_> {
         for (reason, count) in &self.counts.absent {
             lacking.push(format!("{count} bodies are {reason}"));
         }
-        if self.has_witnesses() {
-            lacking.push("a witness policy is in force, and cosignatures are not checked yet".to_owned());
-        }
         lacking
     }
 
     /// Where each key came from.
     fn key_origins(&self) -> Vec<String> {
-        let Some(history) = self.platform.keys() else { return Vec::new() };
-        let pinned = if self.pins.genesis.is_some() { "pinned" } else { "from the ledger itself, not pinned" };
+        let Some(history) = self.platform.keys() else {
+            return Vec::new();
+        };
+        let pinned = if self.pins.genesis.is_some() {
+            "pinned"
+        } else {
+            "from the ledger itself, not pinned"
+        };
         let describe = |held: &countersign_evidence::ring::HeldKey| {
-            let ended = held.ended.map(|(version, reason)| format!(", ended by statement {version} ({reason:?})"));
-            let origin = if held.added == 1 { pinned.to_owned() } else { format!("added by statement {}", held.added) };
-            format!("{:?} {} {} {origin}{}", held.role, held.name, held.key.digest(), ended.unwrap_or_default())
+            let ended = held
+                .ended
+                .map(|(version, reason)| format!(", ended by statement {version} ({reason:?})"));
+            let origin = if held.added == 1 {
+                pinned.to_owned()
+            } else {
+                format!("added by statement {}", held.added)
+            };
+            format!(
+                "{:?} {} {} {origin}{}",
+                held.role,
+                held.name,
+                held.key.digest(),
+                ended.unwrap_or_default()
+            )
         };
         history.ring().keys().iter().map(describe).collect()
     }
@@ -288,18 +414,40 @@ fn check_note(
 ) -> Checked<u64> {
     const RULE: &str = "checkpoint";
     let parsed = notes::read(note).map_err(|error| bad(RULE, error))?;
-    let Some(history) = platform.keys() else { return Err(absent(RULE, "no keys to check it with")) };
+    let Some(history) = platform.keys() else {
+        return Err(absent(RULE, "no keys to check it with"));
+    };
     let origin = format!("{}/{chain}", history.ring().origin());
-    need(parsed.origin == origin, RULE, "the checkpoint is of another origin")?;
+    need(
+        parsed.origin == origin,
+        RULE,
+        "the checkpoint is of another origin",
+    )?;
     let size = parsed.head.size;
-    need(named.is_none_or(|named| named == size), RULE, "the checkpoint names another size than its file")?;
+    need(
+        named.is_none_or(|named| named == size),
+        RULE,
+        "the checkpoint names another size than its file",
+    )?;
     notes::check_signature(note, &parsed, chain, history, platform)?;
-    let Some(run) = chains.get(chain) else { return Err(bad(RULE, format!("no event of `{chain}` is here"))) };
+    let Some(run) = chains.get(chain) else {
+        return Err(bad(RULE, format!("no event of `{chain}` is here")));
+    };
     if run.form() == Form::Whole {
         let count = run.count();
-        need(size <= count, RULE, &format!("the chain has {count} events, {size} are signed"))?;
-        let snapshot = run.at_size(size).ok_or_else(|| bad(RULE, format!("no root at size {size}")))?;
-        need(snapshot.root == parsed.head.root, RULE, &format!("the signed root at size {size} is another"))?;
+        need(
+            size <= count,
+            RULE,
+            &format!("the chain has {count} events, {size} are signed"),
+        )?;
+        let snapshot = run
+            .at_size(size)
+            .ok_or_else(|| bad(RULE, format!("no root at size {size}")))?;
+        need(
+            snapshot.root == parsed.head.root,
+            RULE,
+            &format!("the signed root at size {size} is another"),
+        )?;
     }
     Ok(size)
 }

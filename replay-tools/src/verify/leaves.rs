@@ -23,30 +23,52 @@ pub(crate) struct Head {
 impl Head {
     /// The head of a chain that is announced but not opened.
     pub(crate) fn unopened(chain: &str) -> Self {
-        Self { chain: chain.to_owned(), size: 0, root: merkle::empty_root(), last: None }
+        Self {
+            chain: chain.to_owned(),
+            size: 0,
+            root: merkle::empty_root(),
+            last: None,
+        }
     }
 
     /// The last event's hash as text, `-` where there is none.
     pub(crate) fn last_text(&self) -> String {
-        self.last.map_or_else(|| "-".to_owned(), |hash| hash.to_string())
+        self.last
+            .map_or_else(|| "-".to_owned(), |hash| hash.to_string())
     }
 
     /// The leaf's bytes.
     pub(crate) fn to_bytes(&self) -> Vec<u8> {
-        head_leaf(&self.chain, &TreeHead { size: self.size, root: self.root }, self.last.as_ref())
+        head_leaf(
+            &self.chain,
+            &TreeHead {
+                size: self.size,
+                root: self.root,
+            },
+            self.last.as_ref(),
+        )
     }
 
     /// Reads a list of heads: leaves one after another.
     pub(crate) fn parse_list(bytes: &[u8]) -> Option<Vec<Self>> {
         const LINES: usize = 5;
         let lines: Vec<&[u8]> = bytes.split_inclusive(|byte| *byte == b'\n').collect();
-        lines.chunks(LINES).map(|leaf| Self::parse(&leaf.concat())).collect()
+        lines
+            .chunks(LINES)
+            .map(|leaf| Self::parse(&leaf.concat()))
+            .collect()
     }
 
     fn parse(leaf: &[u8]) -> Option<Self> {
         let (chain, head, last) = parse_head_leaf(leaf).ok()?;
         let opened = (head.size == 0) == last.is_none();
-        Some(Self { chain, size: head.size, root: head.root, last }).filter(|_| opened)
+        Some(Self {
+            chain,
+            size: head.size,
+            root: head.root,
+            last,
+        })
+        .filter(|_| opened)
     }
 }
 
@@ -108,11 +130,6 @@ impl LeafTree {
         self.range(0, self.len())
     }
 
-    /// The root of the first `size` leaves.
-    pub(crate) fn root_at(&self, size: u64) -> Hash {
-        self.range(0, size.min(self.len()))
-    }
-
     /// The inclusion proof of leaf `at` in the tree of the first `size` leaves, the leaf's sibling first.
     pub(crate) fn path(&self, at: u64, size: u64) -> Vec<Hash> {
         let mut path = Vec::new();
@@ -140,8 +157,12 @@ impl LeafTree {
         if size.is_power_of_two() {
             let level = size.trailing_zeros();
             let node = usize::try_from(from >> level).ok();
-            let nodes = usize::try_from(level).ok().and_then(|level| self.levels.get(level));
-            return nodes.and_then(|nodes| nodes.get(node?).copied()).unwrap_or_default();
+            let nodes = usize::try_from(level)
+                .ok()
+                .and_then(|level| self.levels.get(level));
+            return nodes
+                .and_then(|nodes| nodes.get(node?).copied())
+                .unwrap_or_default();
         }
         let middle = from + split(size);
         merkle::node_hash(&self.range(from, middle), &self.range(middle, to))
@@ -169,14 +190,25 @@ mod tests {
                 tree.set(number.into(), &[1, number]);
             }
             let mut frontier = merkle::Frontier::default();
-            let leaf = |number: u64| [u8::from(number.is_multiple_of(3)), u8::try_from(number).unwrap()];
+            let leaf = |number: u64| {
+                [
+                    u8::from(number.is_multiple_of(3)),
+                    u8::try_from(number).unwrap(),
+                ]
+            };
             for number in 0..size {
                 frontier.push(merkle::leaf_hash(&leaf(number)));
             }
             assert_eq!(tree.root(), frontier.root());
             for number in 0..size {
                 let path = tree.path(number, size);
-                let verdict = merkle::verify_inclusion(&merkle::leaf_hash(&leaf(number)), number, size, &path, &tree.root());
+                let verdict = merkle::verify_inclusion(
+                    &merkle::leaf_hash(&leaf(number)),
+                    number,
+                    size,
+                    &path,
+                    &tree.root(),
+                );
                 assert!(verdict.is_ok(), "{number} of {size}");
             }
         }
@@ -186,12 +218,21 @@ mod tests {
     fn lists_of_heads_read_back() {
         let heads = [
             Head::unopened("acme"),
-            Head { chain: "b.beats".into(), size: 3, root: [7; 32], last: Some(EventHash::from_bytes([8; 32])) },
+            Head {
+                chain: "b.beats".into(),
+                size: 3,
+                root: [7; 32],
+                last: Some(EventHash::from_bytes([8; 32])),
+            },
         ];
         let bytes: Vec<u8> = heads.iter().flat_map(Head::to_bytes).collect();
         assert_eq!(Head::parse_list(&bytes).unwrap(), heads);
         assert_eq!(Head::parse_list(b"").unwrap(), []);
-        for bad in [&bytes[..bytes.len() - 1], b"\n", b"countersign/head/v2\na\n0\n\n-\n"] {
+        for bad in [
+            &bytes[..bytes.len() - 1],
+            b"\n",
+            b"countersign/head/v2\na\n0\n\n-\n",
+        ] {
             assert_eq!(Head::parse_list(bad), None);
         }
     }

@@ -76,7 +76,11 @@ pub fn verify(
     let source: &dyn Source = source;
     let (mut sizes, anchors) = notes::collect(source)?;
     notes::pinned_size(pins, &mut sizes);
-    let forms = source.chains().into_iter().map(|(chain, (form, _))| (chain, form)).collect::<BTreeMap<_, _>>();
+    let forms = source
+        .chains()
+        .into_iter()
+        .map(|(chain, (form, _))| (chain, form))
+        .collect::<BTreeMap<_, _>>();
     let platform_form = forms.get("platform").copied().unwrap_or(Form::Whole);
     let mut run = Run {
         ledger: source.ledger(),
@@ -94,16 +98,33 @@ pub fn verify(
 
         counts: Counts::default(),
     };
+    run.begin_chain("platform", &sizes);
     progress.step("platform chain");
-    run.pass(&|chain| chain == "platform", &sizes, &mut findings, progress)?;
+    run.pass(
+        &|chain| chain == "platform",
+        &sizes,
+        &mut findings,
+        progress,
+    )?;
     if findings.is_broken("platform") {
         run.platform.break_off();
     }
     for claim in run.platform.claims() {
-        sizes.entry(claim.head.chain.clone()).or_default().insert(claim.head.size);
+        sizes
+            .entry(claim.head.chain.clone())
+            .or_default()
+            .insert(claim.head.size);
+    }
+    for chain in run.forms.keys().cloned().collect::<Vec<_>>() {
+        run.begin_chain(&chain, &sizes);
     }
     progress.step("chains");
-    run.pass(&|chain| chain != "platform", &sizes, &mut findings, progress)?;
+    run.pass(
+        &|chain| chain != "platform",
+        &sizes,
+        &mut findings,
+        progress,
+    )?;
     progress.step("trees and checkpoints");
     let verdict = finish::finish(run, findings, demands)?;
     progress.finish();
@@ -126,20 +147,41 @@ impl Run<'_> {
         })
     }
 
-    /// One event, whatever chain it is of.
-    fn entry(&mut self, entry: &Entry, sizes: &Sizes, findings: &mut Findings) -> Result<(), SourceError> {
-        let name = entry.chain.as_str();
-        if !self.chains.contains_key(name) {
-            let Ok(chain) = name.parse::<ChainId>() else { return Ok(()) };
-            let form = self.forms.get(name).copied().unwrap_or(Form::Whole);
-            let wanted = sizes.get(name).cloned().unwrap_or_default();
-            self.chains.insert(name.to_owned(), ChainRun::new(self.ledger, chain, form, wanted));
+    /// Begins a chain that was not begun yet, so that one without any event is a chain of size 0.
+    fn begin_chain(&mut self, name: &str, sizes: &Sizes) {
+        let Ok(chain) = name.parse::<ChainId>() else {
+            return;
+        };
+        if self.chains.contains_key(name) {
+            return;
         }
-        let Some(chain) = self.chains.get_mut(name) else { return Ok(()) };
+        let form = self.forms.get(name).copied().unwrap_or(Form::Whole);
+        let wanted = sizes.get(name).cloned().unwrap_or_default();
+        self.chains.insert(
+            name.to_owned(),
+            ChainRun::new(self.ledger, chain, form, wanted),
+        );
+    }
+
+    /// One event, whatever chain it is of.
+    fn entry(
+        &mut self,
+        entry: &Entry,
+        sizes: &Sizes,
+        findings: &mut Findings,
+    ) -> Result<(), SourceError> {
+        let name = entry.chain.as_str();
+        self.begin_chain(name, sizes);
+        let Some(chain) = self.chains.get_mut(name) else {
+            return Ok(());
+        };
         let at = chain.place(&entry.record);
         let believed = !findings.is_broken(name);
         self.counts.events += 1;
-        self.counts.bytes = self.counts.bytes.saturating_add(record_bytes(&entry.record));
+        self.counts.bytes = self
+            .counts
+            .bytes
+            .saturating_add(record_bytes(&entry.record));
         match &entry.record.body {
             Body::Present { .. } => self.counts.bodies += 1,
             Body::Absent(reason) => *self.counts.absent.entry(reason.to_string()).or_default() += 1,
@@ -155,7 +197,12 @@ impl Run<'_> {
             return Ok(());
         }
         if chain.form() == Form::Sparse {
-            record(findings, Level::Tree, (name, at), self.check_proof(name, at, &entry.record.header))?;
+            record(
+                findings,
+                Level::Tree,
+                (name, at),
+                self.check_proof(name, at, &entry.record.header),
+            )?;
         }
         let place = (name, at);
         match self.read_body(&header, &entry.record) {
@@ -174,34 +221,71 @@ impl Run<'_> {
     }
 
     /// The event of a body that is present and not sealed.
-    fn read_body(&self, header: &Header, record: &Record) -> Result<Option<Event>, (Level, fault::Fault)> {
+    fn read_body(
+        &self,
+        header: &Header,
+        record: &Record,
+    ) -> Result<Option<Event>, (Level, fault::Fault)> {
         let chain = |fault| (Level::Chain, fault);
         let Some(spec) = countersign_events::spec(&header.event_type) else {
             let error = DecodeError::Unknown(header.event_type.clone());
             return Err((Level::Evidence, absent("type", error)));
         };
-        need(spec.retention == header.retention, "retention", "another retention class than its family's").map_err(chain)?;
-        need(spec.chains.hold(&header.chain), "chain", "an event of this type does not belong on this chain").map_err(chain)?;
-        let Body::Present { bytes, .. } = &record.body else { return Ok(None) };
+        need(
+            spec.retention == header.retention,
+            "retention",
+            "another retention class than its family's",
+        )
+        .map_err(chain)?;
+        need(
+            spec.chains.hold(&header.chain),
+            "chain",
+            "an event of this type does not belong on this chain",
+        )
+        .map_err(chain)?;
+        let Body::Present { bytes, .. } = &record.body else {
+            return Ok(None);
+        };
         if header.retention == Retention::Personal {
             return Ok(None);
         }
         match Event::decode(&header.event_type, bytes) {
             Ok(event) => Ok(Some(event)),
             Err(error @ DecodeError::Unknown(_)) => Err((Level::Evidence, absent("type", error))),
-            Err(error @ DecodeError::Malformed { .. }) => Err((Level::Evidence, bad("body-shape", error))),
+            Err(error @ DecodeError::Malformed { .. }) => {
+                Err((Level::Evidence, bad("body-shape", error)))
+            }
         }
     }
 
     /// `platformhead` names an event that platform has.
     fn platformhead(&self, header: &Header) -> Checked {
         const RULE: &str = "platformhead";
-        let Some(head) = &header.platformhead else { return Ok(()) };
+        let Some(head) = &header.platformhead else {
+            return Ok(());
+        };
         match self.platform.hash_at(head.sequence.get()) {
-            Some(hash) => need(hash == head.hash, RULE, "platformhead names another event than platform has there"),
-            None if self.platform.is_broken() || header.chain.is_beats() && !self.platform.is_whole() => Ok(()),
-            None if self.platform.is_whole() => Err(bad(RULE, "platformhead names an event that platform does not have")),
-            None => Err(absent(RULE, format!("platform event {}, which platformhead names, is not here", head.sequence))),
+            Some(hash) => need(
+                hash == head.hash,
+                RULE,
+                "platformhead names another event than platform has there",
+            ),
+            None if self.platform.is_broken()
+                || header.chain.is_beats() && !self.platform.is_whole() =>
+            {
+                Ok(())
+            }
+            None if self.platform.is_whole() => Err(bad(
+                RULE,
+                "platformhead names an event that platform does not have",
+            )),
+            None => Err(absent(
+                RULE,
+                format!(
+                    "platform event {}, which platformhead names, is not here",
+                    head.sequence
+                ),
+            )),
         }
     }
 
@@ -213,22 +297,36 @@ impl Run<'_> {
         event: &Event,
         findings: &mut Findings,
     ) -> Result<(), SourceError> {
-        let seen = Seen { header, hash, event };
+        let seen = Seen {
+            header,
+            hash,
+            event,
+        };
         if header.chain.is_platform() {
             let forms = &self.forms;
             let present = |chain: &str| forms.contains_key(chain);
             if matches!(event, Event::Heads(_)) {
                 self.counts.heads += 1;
             }
-            for (level, outcome) in self.platform.apply(&seen, &present, &mut self.blobs, self.pins) {
+            for (level, outcome) in self
+                .platform
+                .apply(&seen, &present, &mut self.blobs, self.pins)
+            {
                 record(findings, level, place, outcome)?;
             }
             return Ok(());
         }
         if let Event::Chain(countersign_events::chain::Chain::Opened(opened)) = event {
             let announced = self.platform.number(place.0);
-            let same = announced.map_or(!self.platform.is_whole() || self.platform.is_broken(), |number| number == opened.number);
-            let outcome = need(same && opened.chain == header.chain, "opened", "the chain was announced otherwise, or not at all");
+            let same = announced.map_or_else(
+                || !self.platform.is_whole() || self.platform.is_broken(),
+                |number| number == opened.number,
+            );
+            let outcome = need(
+                same && opened.chain == header.chain,
+                "opened",
+                "the chain was announced otherwise, or not at all",
+            );
             record(findings, Level::Chain, place, outcome)?;
             self.opened.insert(place.0.to_owned(), opened.number);
         }
@@ -239,10 +337,18 @@ impl Run<'_> {
         for digest in attachments(event) {
             self.blobs.mention(digest);
         }
+        if self.platform.keys().is_none() {
+            return Ok(());
+        }
         let base = place.0.strip_suffix(".beats").unwrap_or(place.0).to_owned();
-        let Ok(chain) = base.parse::<ChainId>() else { return Ok(()) };
+        let Ok(chain) = base.parse::<ChainId>() else {
+            return Ok(());
+        };
         let ledger = self.ledger;
-        let tenant = self.tenants.entry(base.clone()).or_insert_with(|| Tenant::new(ledger, chain));
+        let tenant = self
+            .tenants
+            .entry(base.clone())
+            .or_insert_with(|| Tenant::new(ledger, chain));
         let mut context = Context {
             platform: &self.platform,
             blobs: &mut self.blobs,
@@ -262,26 +368,53 @@ impl Run<'_> {
 impl Run<'_> {
     /// Notes a tree that somebody saw, unless it is known to be right already.
     fn sighted(&mut self, place: (&str, u64), of: &str, claim: Claim) {
-        let known = self.chains.get(of).and_then(|chain| chain.at_size(claim.size));
+        let known = self
+            .chains
+            .get(of)
+            .and_then(|chain| chain.at_size(claim.size));
         if known.is_some_and(|snapshot| snapshot.root == *claim.root.as_bytes()) {
             return;
         }
-        let first = Place { chain: place.0.to_owned(), sequence: place.1 };
-        self.sightings.entry((of.to_owned(), claim.size)).or_default().entry(claim.root).or_insert(first);
+        let first = Place {
+            chain: place.0.to_owned(),
+            sequence: place.1,
+        };
+        self.sightings
+            .entry((of.to_owned(), claim.size))
+            .or_default()
+            .entry(claim.root)
+            .or_insert(first);
     }
 
     /// A sparse event under the one checkpoint of its chain.
     fn check_proof(&self, name: &str, at: u64, header: &[u8]) -> Checked {
         const RULE: &str = "proof";
-        let anchors = self.anchors.get(name).map(Vec::as_slice).unwrap_or_default();
-        let [anchor] = anchors else { return Err(absent(RULE, "no single checkpoint to prove it under")) };
-        let bytes = self.source.proof(name, at)?.ok_or_else(|| absent(RULE, "its inclusion proof is missing"))?;
+        let anchors = self
+            .anchors
+            .get(name)
+            .map(Vec::as_slice)
+            .unwrap_or_default();
+        let [anchor] = anchors else {
+            return Err(absent(RULE, "no single checkpoint to prove it under"));
+        };
+        let bytes = self
+            .source
+            .proof(name, at)?
+            .ok_or_else(|| absent(RULE, "its inclusion proof is missing"))?;
         let proof = TlogProof::parse(&bytes).map_err(|error| bad(RULE, error))?;
-        let same = proof.index == at && proof.checkpoint.as_bytes() == anchor.note && proof.to_string().as_bytes() == bytes;
+        let same = proof.index == at
+            && proof.checkpoint.as_bytes() == anchor.note
+            && proof.to_string().as_bytes() == bytes;
         need(same, RULE, "the proof is of another event or checkpoint")?;
         let head = anchor.checkpoint.head;
-        merkle::verify_inclusion(&merkle::leaf_hash(header), at, head.size, &proof.hashes, &head.root)
-            .map_err(|error| bad(RULE, error))
+        merkle::verify_inclusion(
+            &merkle::leaf_hash(header),
+            at,
+            head.size,
+            &proof.hashes,
+            &head.root,
+        )
+        .map_err(|error| bad(RULE, error))
     }
 }
 
@@ -309,7 +442,9 @@ pub(crate) fn attachments(event: &Event) -> &[Digest] {
     use countersign_events::action::Action;
     match event {
         Event::Action(Action::Proposed(proposed)) => &proposed.attachments,
-        Event::Deploy(countersign_events::deploy::Deploy::ReleaseAdded(added)) => &added.attachments,
+        Event::Deploy(countersign_events::deploy::Deploy::ReleaseAdded(added)) => {
+            &added.attachments
+        }
         _ => &[],
     }
 }

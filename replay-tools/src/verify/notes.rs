@@ -1,6 +1,6 @@
 //! Checkpoints as notes: the sizes they name, and who signed them.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use countersign_chain::Checkpoint;
 use countersign_chain::note::{Note, Verifier};
@@ -24,15 +24,28 @@ pub(super) struct Anchor {
 }
 
 /// Sizes that checkpoints name, and the checkpoints of sparse chains.
-pub(super) fn collect(source: &dyn Source) -> Result<(Sizes, BTreeMap<String, Vec<Anchor>>), SourceError> {
+pub(super) fn collect(
+    source: &dyn Source,
+) -> Result<(Sizes, BTreeMap<String, Vec<Anchor>>), SourceError> {
     let forms = source.chains();
     let mut sizes: Sizes = BTreeMap::new();
     let mut anchors: BTreeMap<String, Vec<Anchor>> = BTreeMap::new();
     source.checkpoints(&mut |chain, _, note| {
-        let Ok(checkpoint) = read(note) else { return Ok(()) };
-        sizes.entry(chain.to_owned()).or_insert_with(BTreeSet::new).insert(checkpoint.head.size);
-        if forms.get(chain).is_some_and(|(form, _)| *form == Form::Sparse) {
-            anchors.entry(chain.to_owned()).or_default().push(Anchor { note: note.to_vec(), checkpoint });
+        let Ok(checkpoint) = read(note) else {
+            return Ok(());
+        };
+        sizes
+            .entry(chain.to_owned())
+            .or_default()
+            .insert(checkpoint.head.size);
+        if forms
+            .get(chain)
+            .is_some_and(|(form, _)| *form == Form::Sparse)
+        {
+            anchors.entry(chain.to_owned()).or_default().push(Anchor {
+                note: note.to_vec(),
+                checkpoint,
+            });
         }
         Ok(())
     })?;
@@ -42,7 +55,10 @@ pub(super) fn collect(source: &dyn Source) -> Result<(Sizes, BTreeMap<String, Ve
 /// The size that a pinned checkpoint names.
 pub(super) fn pinned_size(pins: &Pins, sizes: &mut Sizes) {
     if let Some(Ok(checkpoint)) = pins.at_least.as_ref().map(|note| read(note.as_bytes())) {
-        sizes.entry(chain_of(&checkpoint).to_owned()).or_default().insert(checkpoint.head.size);
+        sizes
+            .entry(chain_of(&checkpoint).to_owned())
+            .or_default()
+            .insert(checkpoint.head.size);
     }
 }
 
@@ -71,9 +87,15 @@ pub(super) fn check_signature(
     platform: &Platform,
 ) -> Checked {
     const RULE: &str = "checkpoint";
-    let held = history.ring().keys().iter().filter(|held| held.role == Role::Checkpoint);
+    let held = history
+        .ring()
+        .keys()
+        .iter()
+        .filter(|held| held.role == Role::Checkpoint);
     let keys = held.filter_map(|held| VerifyingKey::from_bytes(held.key.as_bytes()).ok());
-    let known: Vec<Verifier> = keys.filter_map(|key| Verifier::new(&checkpoint.origin, key).ok()).collect();
+    let known: Vec<Verifier> = keys
+        .filter_map(|key| Verifier::new(&checkpoint.origin, key).ok())
+        .collect();
     let note = Note::parse(note).map_err(|error| bad(RULE, error))?;
     let signers = note.verify(&known).map_err(|error| bad(RULE, error))?;
     let mut refusal = None;
@@ -83,7 +105,9 @@ pub(super) fn check_signature(
         let held = if chain == "platform" {
             history.holds_for_platform_size(Role::Checkpoint, &key, size)
         } else {
-            history.holds_for_size(Role::Checkpoint, &key, size, |statement| platform.end_size(statement, chain))
+            history.holds_for_size(Role::Checkpoint, &key, size, |statement| {
+                platform.end_size(statement, chain)
+            })
         };
         match held {
             Ok(_) => return Ok(()),

@@ -50,7 +50,9 @@ impl GenesisPin {
         if text.parse::<LedgerId>().is_ok() {
             return Ok(Self::Hex(text.to_owned()));
         }
-        base64::decode_hash(text).map(|key| Self::Key(PublicKey::from_bytes(key))).ok_or_else(refused)
+        base64::decode_hash(text)
+            .map(|key| Self::Key(PublicKey::from_bytes(key)))
+            .ok_or_else(refused)
     }
 
     /// Whether this ledger has this genesis key.
@@ -64,8 +66,13 @@ impl GenesisPin {
 
 /// Reads a file of keys: one a line, in hexadecimal, base64 or as a vkey; `#` begins a comment.
 pub fn parse_keys(text: &str) -> Result<BTreeSet<[u8; 32]>, PinError> {
-    let lines = text.lines().map(|line| line.split('#').next().unwrap_or_default().trim());
-    lines.filter(|line| !line.is_empty()).map(parse_key).collect()
+    let lines = text
+        .lines()
+        .map(|line| line.split('#').next().unwrap_or_default().trim());
+    lines
+        .filter(|line| !line.is_empty())
+        .map(parse_key)
+        .collect()
 }
 
 fn parse_key(line: &str) -> Result<[u8; 32], PinError> {
@@ -86,23 +93,37 @@ fn parse_key(line: &str) -> Result<[u8; 32], PinError> {
 impl Pins {
     /// An approver's key must be a pinned one, where approvers are pinned.
     pub(crate) fn approver(&self, key: &[u8]) -> Checked {
-        check(self.approvers.as_ref(), key, "an approver's key is none of the pinned ones")
+        check(
+            self.approvers.as_ref(),
+            key,
+            "an approver's key is none of the pinned ones",
+        )
     }
 
     /// A connector's key must be a pinned one, where connectors are pinned.
     pub(crate) fn connector(&self, key: &[u8]) -> Checked {
-        check(self.connectors.as_ref(), key, "a connector's key is none of the pinned ones")
+        check(
+            self.connectors.as_ref(),
+            key,
+            "a connector's key is none of the pinned ones",
+        )
     }
 
     /// A witness's key must be a pinned one, where witnesses are pinned.
     pub(crate) fn witness(&self, key: &[u8]) -> Checked {
-        check(self.witnesses.as_ref(), key, "a witness's key is none of the pinned ones")
+        check(
+            self.witnesses.as_ref(),
+            key,
+            "a witness's key is none of the pinned ones",
+        )
     }
 }
 
 fn check(pinned: Option<&BTreeSet<[u8; 32]>>, key: &[u8], message: &str) -> Checked {
     match pinned {
-        Some(keys) if !keys.iter().any(|pinned| pinned.as_slice() == key) => Err(bad("pin", message)),
+        Some(keys) if !keys.iter().any(|pinned| pinned.as_slice() == key) => {
+            Err(bad("pin", message))
+        }
         _ => Ok(()),
     }
 }
@@ -115,16 +136,29 @@ mod tests {
     fn keys_are_read_in_every_spelling() {
         let hex = "07".repeat(32);
         let base64 = base64::encode(&[7; 32]);
-        let vkey = format!("witness.example+01020304+{}", base64::encode(&[&[4][..], &[7; 32]].concat()));
-        let keys = parse_keys(&format!("# witnesses\n{hex}\n\n{base64} # the same\n{vkey}\n")).unwrap();
+        let vkey = format!(
+            "witness.example+01020304+{}",
+            base64::encode(&[&[4][..], &[7; 32]].concat())
+        );
+        let keys = parse_keys(&format!(
+            "# witnesses\n{hex}\n\n{base64} # the same\n{vkey}\n"
+        ))
+        .unwrap();
         assert_eq!(keys, BTreeSet::from([[7; 32]]));
         assert!(parse_keys("nonsense").is_err());
         let key = PublicKey::from_bytes([7; 32]);
         let ledger = countersign_chain::ledger_id(key.as_bytes());
         for text in [hex.as_str(), &base64, &ledger.to_string()] {
-            assert!(GenesisPin::parse(text).unwrap().fits(&ledger, &key), "{text}");
+            assert!(
+                GenesisPin::parse(text).unwrap().fits(&ledger, &key),
+                "{text}"
+            );
         }
-        assert!(!GenesisPin::parse(&"08".repeat(32)).unwrap().fits(&ledger, &key));
+        assert!(
+            !GenesisPin::parse(&"08".repeat(32))
+                .unwrap()
+                .fits(&ledger, &key)
+        );
         assert!(GenesisPin::parse("x").is_err());
     }
 }

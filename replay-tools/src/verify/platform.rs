@@ -29,7 +29,7 @@ pub(crate) struct HeadClaim {
 /// `heads/<sequence>.json`: what one `heads.recorded` says about the chains of a bundle, with the paths that prove it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct HeadsPage {
+pub(crate) struct HeadsPage {
     /// The chains of the bundle that it covers.
     pub chains: BTreeMap<String, HeadsEntry>,
     /// The number of leaves.
@@ -39,7 +39,7 @@ pub struct HeadsPage {
 /// One chain of a [`HeadsPage`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct HeadsEntry {
+pub(crate) struct HeadsEntry {
     /// The hash of the chain's last event, `-` before it is opened.
     pub head: String,
     /// The chain's number: its leaf.
@@ -138,7 +138,9 @@ impl Platform {
 
     /// Where a key that the statement at a platform sequence ended is ended on a chain: that chain's size then.
     pub(crate) fn end_size(&self, statement: Sequence, chain: &str) -> Option<u64> {
-        self.ends.get(&statement).map(|sizes| sizes.get(chain).copied().unwrap_or(0))
+        self.ends
+            .get(&statement)
+            .map(|sizes| sizes.get(chain).copied().unwrap_or(0))
     }
 
     /// What recorded heads say about chains.
@@ -172,8 +174,12 @@ impl Platform {
         let at = seen.header.sequence.get();
         self.hashes.insert(at, seen.hash);
         match seen.event {
-            Event::Keys(Keys::Created(created)) => vec![(Level::Keys, self.statement(seen, &created.envelope, pins))],
-            Event::Keys(Keys::Changed(changed)) => vec![(Level::Keys, self.statement(seen, &changed.envelope, pins))],
+            Event::Keys(Keys::Created(created)) => {
+                vec![(Level::Keys, self.statement(seen, &created.envelope, pins))]
+            }
+            Event::Keys(Keys::Changed(changed)) => {
+                vec![(Level::Keys, self.statement(seen, &changed.envelope, pins))]
+            }
             Event::Chain(Chain::Announced(announced)) => {
                 let next = self.heads.len() as u64;
                 let dense = self.form == Form::Sparse || announced.number == next;
@@ -182,7 +188,14 @@ impl Platform {
                 self.leaves.push(&head.to_bytes());
                 self.heads.push(head);
                 let new = self.numbers.insert(name, announced.number).is_none();
-                vec![(Level::Chain, need(dense && new, "announced", "chain numbers are dense, and a chain has one"))]
+                vec![(
+                    Level::Chain,
+                    need(
+                        dense && new,
+                        "announced",
+                        "chain numbers are dense, and a chain has one",
+                    ),
+                )]
             }
             Event::Heads(countersign_events::heads::Heads::Recorded(recorded)) => {
                 let outcome = self.recorded(seen, recorded, present, blobs);
@@ -191,7 +204,10 @@ impl Platform {
             }
             Event::Approver(Approver::Enrolled(enrolled)) => {
                 let outcome = super::tenant::check_enrolment(&self.ledger, enrolled);
-                vec![(Level::Evidence, outcome), (Level::Evidence, pins.approver(&enrolled.key.0))]
+                vec![
+                    (Level::Evidence, outcome),
+                    (Level::Evidence, pins.approver(&enrolled.key.0)),
+                ]
             }
             Event::Chain(Chain::Opened(_))
             | Event::Approver(Approver::Removed(_))
@@ -214,19 +230,32 @@ impl Platform {
         let at = seen.header.sequence;
         self.family = (self.family.0 + 1, Some(seen.hash));
         let Some(history) = &mut self.keys else {
-            let history = KeyHistory::begin(&self.ledger, envelope).map_err(|error| bad(RULE, error))?;
+            let history =
+                KeyHistory::begin(&self.ledger, envelope).map_err(|error| bad(RULE, error))?;
             let genesis = *history.ring().genesis();
             self.keys = Some(history);
-            need(at == Sequence::ZERO, RULE, "the first key statement is not platform event 0")?;
-            let fits = pins.genesis.as_ref().is_none_or(|pin| pin.fits(&self.ledger, &genesis));
+            need(
+                at == Sequence::ZERO,
+                RULE,
+                "the first key statement is not platform event 0",
+            )?;
+            let fits = pins
+                .genesis
+                .as_ref()
+                .is_none_or(|pin| pin.fits(&self.ledger, &genesis));
             return need(fits, "pin", "another genesis key than the pinned one");
         };
-        let statement = history.follow(at, envelope).map_err(|error| bad(RULE, error))?;
+        let statement = history
+            .follow(at, envelope)
+            .map_err(|error| bad(RULE, error))?;
         if !statement.end.is_empty() {
             self.pending.insert(at);
         }
-        let witnesses = statement.add.iter().filter(|added| added.role == Role::Witness);
-        witnesses.map(|added| pins.witness(added.key.as_bytes())).collect()
+        let mut witnesses = statement
+            .add
+            .iter()
+            .filter(|added| added.role == Role::Witness);
+        witnesses.try_for_each(|added| pins.witness(added.key.as_bytes()))
     }
 
     fn recorded(
@@ -237,24 +266,38 @@ impl Platform {
         blobs: &mut Blobs<'_>,
     ) -> Checked {
         const RULE: &str = "heads";
-        let keys = self.family.0 == recorded.keys.count && self.family.1 == Some(recorded.keys.last);
+        let keys =
+            self.family.0 == recorded.keys.count && self.family.1 == Some(recorded.keys.last);
         let outcome = match self.form {
             Form::Whole => self.recorded_whole(seen, recorded, blobs),
             Form::Sparse => self.recorded_sparse(seen, recorded, present, blobs),
         };
         let sizes: BTreeMap<String, u64> = match (&outcome, self.form) {
             (Ok(sizes), Form::Sparse) => sizes.clone(),
-            _ => self.heads.iter().map(|head| (head.chain.clone(), head.size)).collect(),
+            _ => self
+                .heads
+                .iter()
+                .map(|head| (head.chain.clone(), head.size))
+                .collect(),
         };
         for statement in std::mem::take(&mut self.pending) {
             self.ends.insert(statement, sizes.clone());
         }
         outcome?;
-        need(keys, RULE, "another count or last event of family `keys` than stand before it")
+        need(
+            keys,
+            RULE,
+            "another count or last event of family `keys` than stand before it",
+        )
     }
 
     /// Applies the list of changed leaves and compares the root.
-    fn recorded_whole(&mut self, seen: &Seen<'_>, recorded: &Recorded, blobs: &mut Blobs<'_>) -> Checked<BTreeMap<String, u64>> {
+    fn recorded_whole(
+        &mut self,
+        seen: &Seen<'_>,
+        recorded: &Recorded,
+        blobs: &mut Blobs<'_>,
+    ) -> Checked<BTreeMap<String, u64>> {
         const RULE: &str = "heads";
         let at = seen.header.sequence.get();
         for digest in &recorded.blobs {
@@ -265,15 +308,28 @@ impl Platform {
                     return Err(fault);
                 }
             };
-            let changed = Head::parse_list(&list).ok_or_else(|| bad(RULE, "the blob is no list of heads"))?;
+            let changed =
+                Head::parse_list(&list).ok_or_else(|| bad(RULE, "the blob is no list of heads"))?;
             let mut last = None;
             for head in changed {
                 let number = self.numbers.get(&head.chain).copied();
-                let number = number.ok_or_else(|| bad(RULE, format!("a head of `{}`, which is not announced", head.chain)))?;
-                need(last.is_none_or(|last| last < number), RULE, "the list of heads is not in order of number")?;
+                let number = number.ok_or_else(|| {
+                    bad(
+                        RULE,
+                        format!("a head of `{}`, which is not announced", head.chain),
+                    )
+                })?;
+                need(
+                    last.is_none_or(|last| last < number),
+                    RULE,
+                    "the list of heads is not in order of number",
+                )?;
                 last = Some(number);
                 let index = usize::try_from(number).unwrap_or(usize::MAX);
-                let before = self.heads.get_mut(index).ok_or_else(|| bad(RULE, "a head of an unknown number"))?;
+                let before = self
+                    .heads
+                    .get_mut(index)
+                    .ok_or_else(|| bad(RULE, "a head of an unknown number"))?;
                 need(before.size <= head.size, RULE, "a recorded size falls")?;
                 *before = head.clone();
                 self.leaves.set(index, &head.to_bytes());
@@ -281,10 +337,21 @@ impl Platform {
             }
         }
         if let Some(lost) = self.lost {
-            return Err(absent(RULE, format!("the heads recorded at {lost} could not be read, and these build on them")));
+            return Err(absent(
+                RULE,
+                format!("the heads recorded at {lost} could not be read, and these build on them"),
+            ));
         }
-        need(recorded.size == self.leaves.len(), RULE, "not one leaf per announced chain")?;
-        need(self.leaves.root() == *recorded.root.as_bytes(), RULE, "the heads do not hash to the recorded root")?;
+        need(
+            recorded.size == self.leaves.len(),
+            RULE,
+            "not one leaf per announced chain",
+        )?;
+        need(
+            self.leaves.root() == *recorded.root.as_bytes(),
+            RULE,
+            "the heads do not hash to the recorded root",
+        )?;
         Ok(BTreeMap::new())
     }
 
@@ -299,13 +366,25 @@ impl Platform {
         const RULE: &str = "heads";
         let at = seen.header.sequence.get();
         let page = blobs.source().heads_page(at)?;
-        let page = page.ok_or_else(|| absent(RULE, "the page with the paths of these heads is missing"))?;
-        let page = HeadsPage::parse(&page).ok_or_else(|| bad(RULE, "the page of heads is malformed"))?;
-        need(page.size == recorded.size, RULE, "the page of heads has another number of leaves")?;
+        let page =
+            page.ok_or_else(|| absent(RULE, "the page with the paths of these heads is missing"))?;
+        let page =
+            HeadsPage::parse(&page).ok_or_else(|| bad(RULE, "the page of heads is malformed"))?;
+        need(
+            page.size == recorded.size,
+            RULE,
+            "the page of heads has another number of leaves",
+        )?;
         let mut sizes = BTreeMap::new();
         for (chain, entry) in &page.chains {
-            need(present(chain), RULE, "the page of heads names a chain that is not here")?;
-            let (head, path) = entry.read(chain).ok_or_else(|| bad(RULE, "the page of heads is malformed"))?;
+            need(
+                present(chain),
+                RULE,
+                "the page of heads names a chain that is not here",
+            )?;
+            let (head, path) = entry
+                .read(chain)
+                .ok_or_else(|| bad(RULE, "the page of heads is malformed"))?;
             let leaf = merkle::leaf_hash(&head.to_bytes());
             let root = *recorded.root.as_bytes();
             merkle::verify_inclusion(&leaf, entry.number, page.size, &path, &root)
@@ -315,14 +394,18 @@ impl Platform {
             sizes.insert(chain.clone(), head.size);
             self.claims.push(HeadClaim { at, head });
         }
-        self.pages.push(Page { at, size: page.size, chains: sizes.keys().cloned().collect() });
+        self.pages.push(Page {
+            at,
+            size: page.size,
+            chains: sizes.keys().cloned().collect(),
+        });
         Ok(sizes)
     }
 }
 
 impl HeadsPage {
     /// Reads a page: RFC 8785 bytes, exactly these members.
-    pub fn parse(bytes: &[u8]) -> Option<Self> {
+    pub(crate) fn parse(bytes: &[u8]) -> Option<Self> {
         let value = json::parse(bytes).ok()?;
         let exact = json::canonical(&value).ok()? == bytes;
         serde_json::from_value(value).ok().filter(|_| exact)
@@ -332,9 +415,25 @@ impl HeadsPage {
 impl HeadsEntry {
     /// The leaf that the entry describes, and its path.
     fn read(&self, chain: &str) -> Option<(Head, Vec<Hash>)> {
-        let last = if self.head == "-" { None } else { Some(self.head.parse().ok()?) };
-        let path = self.path.iter().map(|part| base64::decode_hash(part)).collect::<Option<_>>()?;
-        Some((Head { chain: chain.to_owned(), size: self.size, root: *self.root.as_bytes(), last }, path))
+        let last = if self.head == "-" {
+            None
+        } else {
+            Some(self.head.parse().ok()?)
+        };
+        let path = self
+            .path
+            .iter()
+            .map(|part| base64::decode_hash(part))
+            .collect::<Option<_>>()?;
+        Some((
+            Head {
+                chain: chain.to_owned(),
+                size: self.size,
+                root: *self.root.as_bytes(),
+                last,
+            },
+            path,
+        ))
     }
 
     /// The entry for a head.

@@ -13,7 +13,9 @@ pub(super) fn check(
     findings: &mut Findings,
     notes: &mut BTreeMap<Level, String>,
 ) -> Result<Status, SourceError> {
-    let Some(directory) = source.directory() else { return Ok(Status::None) };
+    let Some(directory) = source.directory() else {
+        return Ok(Status::None);
+    };
     let mut unchecked = |note: String| {
         notes.insert(Level::Projections, note);
         Ok(Status::Unchecked)

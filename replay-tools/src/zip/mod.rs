@@ -162,7 +162,12 @@ mod tests {
         let mut writer = Writer::new(Vec::new());
         for (name, bytes) in members {
             writer
-                .member(name, bytes.len() as u64, crc32fast::hash(bytes), &mut &bytes[..])
+                .member(
+                    name,
+                    bytes.len() as u64,
+                    crc32fast::hash(bytes),
+                    &mut &bytes[..],
+                )
                 .unwrap();
         }
         writer.finish().unwrap()
@@ -175,7 +180,11 @@ mod tests {
     }
 
     fn sample() -> Vec<u8> {
-        zip(&[("README.txt", b"hello"), ("blobs/sha256/a", b""), ("manifest.json", b"{}")])
+        zip(&[
+            ("README.txt", b"hello"),
+            ("blobs/sha256/a", b""),
+            ("manifest.json", b"{}"),
+        ])
     }
 
     #[test]
@@ -187,7 +196,8 @@ mod tests {
         expected.extend_from_slice(b"\x02\0\0\0\x02\0\0\0\x01\0\0\0ahi");
         expected.extend_from_slice(b"PK\x01\x02\x14\x03\x14\0\0\0\0\0\0\0\x21\0");
         expected.extend_from_slice(&crc);
-        expected.extend_from_slice(b"\x02\0\0\0\x02\0\0\0\x01\0\0\0\0\0\0\0\0\0\0\0\xa4\x81\0\0\0\0a");
+        expected
+            .extend_from_slice(b"\x02\0\0\0\x02\0\0\0\x01\0\0\0\0\0\0\0\0\0\0\0\xa4\x81\0\0\0\0a");
         expected.extend_from_slice(b"PK\x05\x06\0\0\0\0\x01\0\x01\0\x2f\0\0\0\x21\0\0\0\0\0");
         assert_eq!(bytes, expected);
     }
@@ -195,10 +205,17 @@ mod tests {
     #[test]
     fn reads_back_what_it_wrote() {
         let archive = open(&sample()).unwrap();
-        let names: Vec<_> = archive.members().map(|member| member.name.clone()).collect();
+        let names: Vec<_> = archive
+            .members()
+            .map(|member| member.name.clone())
+            .collect();
         assert_eq!(names, ["README.txt", "blobs/sha256/a", "manifest.json"]);
         let mut content = String::new();
-        archive.content("README.txt").unwrap().read_to_string(&mut content).unwrap();
+        archive
+            .content("README.txt")
+            .unwrap()
+            .read_to_string(&mut content)
+            .unwrap();
         assert_eq!(content, "hello");
     }
 
@@ -245,7 +262,10 @@ mod tests {
         for cut in 0..sound.len() {
             assert!(open(&sound[..cut]).is_err());
         }
-        assert!(matches!(open(&sound[..sound.len() / 2]), Err(OpenError::Unreadable(_))));
+        assert!(matches!(
+            open(&sound[..sound.len() / 2]),
+            Err(OpenError::Unreadable(_))
+        ));
         assert!(matches!(open(b""), Err(OpenError::Unreadable(_))));
     }
 
@@ -253,7 +273,9 @@ mod tests {
     fn more_than_65534_members_take_zip64_records() {
         let mut writer = Writer::new(Vec::new());
         for number in 0..65_536_u32 {
-            writer.member(&format!("{number:05}"), 0, 0, &mut &b""[..]).unwrap();
+            writer
+                .member(&format!("{number:05}"), 0, 0, &mut &b""[..])
+                .unwrap();
         }
         let bytes = writer.finish().unwrap();
         assert!(bytes.windows(4).any(|four| four == b"PK\x06\x06"));
@@ -262,10 +284,20 @@ mod tests {
 
     #[test]
     fn large_sizes_and_offsets_take_zip64_fields() {
-        let large = Member { name: "x".into(), size: MAX_U32, crc: 0, offset: 7 };
+        let large = Member {
+            name: "x".into(),
+            size: MAX_U32,
+            crc: 0,
+            offset: 7,
+        };
         assert_eq!(large.local_header().len() as u64, LOCAL_BYTES + 1 + 20);
         assert_eq!(large.central_entry().len(), 46 + 1 + 4 + 16);
-        let far = Member { name: "x".into(), size: 3, crc: 0, offset: MAX_U32 + 1 };
+        let far = Member {
+            name: "x".into(),
+            size: 3,
+            crc: 0,
+            offset: MAX_U32 + 1,
+        };
         assert_eq!(far.local_header().len() as u64, LOCAL_BYTES + 1);
         assert_eq!(far.central_entry().len(), 46 + 1 + 4 + 8);
     }

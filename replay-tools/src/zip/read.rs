@@ -55,7 +55,9 @@ impl Archive {
         }
         let directory_end = length.saturating_sub(end.records_bytes);
         if end.directory_offset.checked_add(end.directory_bytes) != Some(directory_end) {
-            return Err(framing("something stands before, between or after the members"));
+            return Err(framing(
+                "something stands before, between or after the members",
+            ));
         }
         let directory = read_at(&file, end.directory_offset, end.directory_bytes)?;
         let records = read_at(&file, directory_end, end.records_bytes)?;
@@ -64,16 +66,24 @@ impl Archive {
         }
         let members = parse_directory(&directory)?;
         if members.len() as u64 != end.count {
-            return Err(framing("the end record counts other members than the directory"));
+            return Err(framing(
+                "the end record counts other members than the directory",
+            ));
         }
         let mut offset = 0;
         for member in &members {
             if member.offset != offset {
-                return Err(framing(&format!("member `{}` is not where the one before it ends", member.name)));
+                return Err(framing(&format!(
+                    "member `{}` is not where the one before it ends",
+                    member.name
+                )));
             }
             let expected = member.local_header();
             if read_at(&file, offset, expected.len() as u64)? != expected {
-                return Err(framing(&format!("the header of member `{}` has other fields than the format's", member.name)));
+                return Err(framing(&format!(
+                    "the header of member `{}` has other fields than the format's",
+                    member.name
+                )));
             }
             offset = member.end_offset();
         }
@@ -84,7 +94,10 @@ impl Archive {
         if !members.is_sorted_by(|left, right| left.name.as_bytes() < right.name.as_bytes()) {
             return Err(framing("the names are not sorted, or one stands twice"));
         }
-        let members: BTreeMap<_, _> = members.into_iter().map(|member| (member.name.clone(), member)).collect();
+        let members: BTreeMap<_, _> = members
+            .into_iter()
+            .map(|member| (member.name.clone(), member))
+            .collect();
         debug_assert_eq!(members.len(), count);
         Ok(Self { file, members })
     }
@@ -102,7 +115,11 @@ impl Archive {
     /// A reader of one member's content.
     pub fn content(&self, name: &str) -> Option<Content<'_>> {
         let member = self.members.get(name)?;
-        Some(Content { file: &self.file, at: member.data_offset(), left: member.size })
+        Some(Content {
+            file: &self.file,
+            at: member.data_offset(),
+            left: member.size,
+        })
     }
 }
 
@@ -116,8 +133,12 @@ pub struct Content<'a> {
 
 impl Read for Content<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let wanted = usize::try_from(self.left).unwrap_or(usize::MAX).min(buffer.len());
-        let Some(buffer) = buffer.get_mut(..wanted) else { return Ok(0) };
+        let wanted = usize::try_from(self.left)
+            .unwrap_or(usize::MAX)
+            .min(buffer.len());
+        let Some(buffer) = buffer.get_mut(..wanted) else {
+            return Ok(0);
+        };
         let read = self.file.read_at(buffer, self.at)?;
         if read == 0 && wanted != 0 {
             return Err(io::ErrorKind::UnexpectedEof.into());
@@ -141,7 +162,9 @@ fn read_at(file: &File, offset: u64, bytes: u64) -> Result<Vec<u8>, OpenError> {
     let mut buffer = vec![0; bytes];
     match file.read_exact_at(&mut buffer, offset) {
         Ok(()) => Ok(buffer),
-        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Err(framing("a member reaches past the end")),
+        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
+            Err(framing("a member reaches past the end"))
+        }
         Err(error) => Err(error.into()),
     }
 }
@@ -152,23 +175,39 @@ fn find_end(file: &File, length: u64) -> Result<End, OpenError> {
     let at = tail
         .windows(4)
         .rposition(|four| four == b"PK\x05\x06")
-        .ok_or_else(|| unreadable("it has no zip directory (truncated, or another kind of file)"))?;
+        .ok_or_else(|| {
+            unreadable("it has no zip directory (truncated, or another kind of file)")
+        })?;
     let record = tail.get(at..).unwrap_or_default();
     if record.len() as u64 != END_BYTES {
-        return Err(framing("the end record is cut, or a comment or other bytes follow it"));
+        return Err(framing(
+            "the end record is cut, or a comment or other bytes follow it",
+        ));
     }
     let mut fields = Fields(record.get(8..).unwrap_or_default());
     let (_, count) = (fields.u16()?, fields.u16()?);
     let (directory_bytes, directory_offset) = (fields.u32()?, fields.u32()?);
     if count < MAX_U16 && directory_bytes < MAX_U32 && directory_offset < MAX_U32 {
-        return Ok(End { count, directory_bytes, directory_offset, records_bytes: END_BYTES });
+        return Ok(End {
+            count,
+            directory_bytes,
+            directory_offset,
+            records_bytes: END_BYTES,
+        });
     }
     let records_bytes = END_BYTES + LOCATOR_BYTES + END64_BYTES;
-    let start = length.checked_sub(records_bytes).ok_or_else(|| framing("the ZIP64 records are missing"))?;
+    let start = length
+        .checked_sub(records_bytes)
+        .ok_or_else(|| framing("the ZIP64 records are missing"))?;
     let large = read_at(file, start, END64_BYTES)?;
     let mut fields = Fields(large.get(32..).unwrap_or_default());
     let (count, directory_bytes, directory_offset) = (fields.u64()?, fields.u64()?, fields.u64()?);
-    Ok(End { count, directory_bytes, directory_offset, records_bytes })
+    Ok(End {
+        count,
+        directory_bytes,
+        directory_offset,
+        records_bytes,
+    })
 }
 
 /// Reads the claims of the directory: whatever else stands in it shows when it is encoded again.
@@ -195,10 +234,17 @@ fn parse_directory(directory: &[u8]) -> Result<Vec<Member>, OpenError> {
             }
         }
         let name = std::str::from_utf8(name).map_err(|_| framing("a name is not UTF-8"))?;
-        let member = Member { name: name.to_owned(), size, crc, offset };
+        let member = Member {
+            name: name.to_owned(),
+            size,
+            crc,
+            offset,
+        };
         let entry = member.central_entry();
         let Some(after) = rest.strip_prefix(entry.as_slice()) else {
-            return Err(framing(&format!("the entry of member {name:?} has other fields than the format's")));
+            return Err(framing(&format!(
+                "the entry of member {name:?} has other fields than the format's"
+            )));
         };
         rest = after;
         members.push(member);
@@ -212,13 +258,20 @@ struct Fields<'a>(&'a [u8]);
 impl<'a> Fields<'a> {
     fn take(&mut self, bytes: u64) -> Result<&'a [u8], OpenError> {
         let bytes = usize::try_from(bytes).map_err(|_| framing("a length is too large"))?;
-        let (taken, rest) = self.0.split_at_checked(bytes).ok_or_else(|| framing("the directory ends inside an entry"))?;
+        let (taken, rest) = self
+            .0
+            .split_at_checked(bytes)
+            .ok_or_else(|| framing("the directory ends inside an entry"))?;
         self.0 = rest;
         Ok(taken)
     }
 
     fn number(&mut self, bytes: u64) -> Result<u64, OpenError> {
-        Ok(self.take(bytes)?.iter().rev().fold(0, |value, byte| value << 8 | u64::from(*byte)))
+        Ok(self
+            .take(bytes)?
+            .iter()
+            .rev()
+            .fold(0, |value, byte| value << 8 | u64::from(*byte)))
     }
 
     fn u16(&mut self) -> Result<u64, OpenError> {

@@ -15,15 +15,34 @@ pub struct Writer<W> {
 impl<W: Write> Writer<W> {
     /// Starts an empty archive.
     pub fn new(out: W) -> Self {
-        Self { out, offset: 0, members: Vec::new() }
+        Self {
+            out,
+            offset: 0,
+            members: Vec::new(),
+        }
     }
 
     /// Writes one member, whose `content` must have exactly this size and CRC-32.
-    pub fn member(&mut self, name: &str, size: u64, crc: u32, content: &mut dyn Read) -> io::Result<()> {
-        if self.members.last().is_some_and(|last| last.name.as_bytes() >= name.as_bytes()) {
+    pub fn member(
+        &mut self,
+        name: &str,
+        size: u64,
+        crc: u32,
+        content: &mut dyn Read,
+    ) -> io::Result<()> {
+        if self
+            .members
+            .last()
+            .is_some_and(|last| last.name.as_bytes() >= name.as_bytes())
+        {
             return Err(io::Error::other(format!("member `{name}` is out of order")));
         }
-        let member = Member { name: name.to_owned(), size, crc, offset: self.offset };
+        let member = Member {
+            name: name.to_owned(),
+            size,
+            crc,
+            offset: self.offset,
+        };
         self.out.write_all(&member.local_header())?;
         let copied = io::copy(&mut content.take(size), &mut self.out)?;
         if copied != size {
@@ -42,7 +61,11 @@ impl<W: Write> Writer<W> {
             directory_bytes = directory_bytes.saturating_add(entry.len() as u64);
             self.out.write_all(&entry)?;
         }
-        self.out.write_all(&end_records(self.members.len() as u64, directory_bytes, self.offset))?;
+        self.out.write_all(&end_records(
+            self.members.len() as u64,
+            directory_bytes,
+            self.offset,
+        ))?;
         self.out.flush()?;
         Ok(self.out)
     }

@@ -13,12 +13,14 @@ pub(crate) use people::check_enrolment;
 use std::collections::{BTreeMap, BTreeSet};
 
 use countersign_chain::Header;
-use countersign_events::{self as events, Event, action::Action, connector, deploy, platform, site};
+use countersign_events::{
+    self as events, Event, action::Action, connector, deploy, platform, site,
+};
 use countersign_evidence::message::Stream;
 use countersign_evidence::{Credential, Decision, OutcomeResult, PinnedDocument, PublicKey};
 use countersign_ids::{
-    ActionId, ApproverId, ChainId, CommandId, ConnectorId, CredentialId, Digest, EventHash, LedgerId, Nonce, Sequence,
-    SiteId,
+    ActionId, ApproverId, ChainId, ConnectorId, CredentialId, Digest, EventHash, LedgerId, Nonce,
+    Sequence, SiteId,
 };
 
 use super::blobs::Blobs;
@@ -132,7 +134,6 @@ pub(crate) struct Tenant {
     order_sequences: BTreeMap<ConnectorId, Sequence>,
     /// Pinned documents seen, so that a heartbeat can be placed among their versions.
     documents: BTreeMap<Digest, u64>,
-    append: Option<CommandId>,
     claims: Vec<Claim>,
 }
 
@@ -152,7 +153,6 @@ impl Tenant {
             order_nonces: BTreeSet::new(),
             order_sequences: BTreeMap::new(),
             documents: BTreeMap::new(),
-            append: None,
             claims: Vec::new(),
         }
     }
@@ -167,16 +167,22 @@ impl Tenant {
         match seen.event {
             Event::Platform(platform::Platform::Noted(noted)) => self.noted(seen, noted, context),
             Event::Site(site::Site::Registered(registered)) => self.registered(&registered.site),
-            Event::Site(site::Site::DocumentPinned(pinned)) => self.pinned(&pinned.document, context),
-            Event::Site(site::Site::Observed(observed)) => {
-                self.message(seen, &observed.envelope, Stream::Action, context).map(drop)
+            Event::Site(site::Site::DocumentPinned(pinned)) => {
+                self.pinned(&pinned.document, context)
             }
+            Event::Site(site::Site::Observed(observed)) => self
+                .message(seen, &observed.envelope, Stream::Action, context)
+                .map(drop),
             Event::Connector(connector::Connector::Invited(invited)) => {
                 self.site(&invited.site)?.codes.insert(invited.code_digest);
                 Ok(())
             }
-            Event::Connector(connector::Connector::Paired(paired)) => self.paired(seen, &paired.envelope, context),
-            Event::Beat(events::beat::Beat::Received(received)) => self.beat(seen, &received.envelope, context),
+            Event::Connector(connector::Connector::Paired(paired)) => {
+                self.paired(seen, &paired.envelope, context)
+            }
+            Event::Beat(events::beat::Beat::Received(received)) => {
+                self.beat(seen, &received.envelope, context)
+            }
             Event::Action(action) => self.action(seen, action, context),
             Event::Deploy(deploy::Deploy::ReleaseAdded(_))
             | Event::Keys(_)
@@ -191,39 +197,101 @@ impl Tenant {
         }
     }
 
-    fn action(&mut self, seen: &Seen<'_>, action: &Action, context: &mut Context<'_, '_>) -> Checked {
+    fn action(
+        &mut self,
+        seen: &Seen<'_>,
+        action: &Action,
+        context: &mut Context<'_, '_>,
+    ) -> Checked {
         match action {
             Action::Proposed(proposed) => self.proposed(seen, proposed),
             Action::Assessed(assessed) => self.assessed(assessed, context),
-            Action::Approved(vote) => self.vote(&vote.action, vote.round, &vote.signed, Decision::Approve, context),
-            Action::Rejected(vote) => self.vote(&vote.action, vote.round, &vote.signed, Decision::Deny, context),
-            Action::ApprovalWithdrawn(vote) => {
-                self.vote(&vote.action, vote.round, &vote.signed, Decision::Withdraw, context)
-            }
+            Action::Approved(vote) => self.vote(
+                &vote.action,
+                vote.round,
+                &vote.signed,
+                Decision::Approve,
+                context,
+            ),
+            Action::Rejected(vote) => self.vote(
+                &vote.action,
+                vote.round,
+                &vote.signed,
+                Decision::Deny,
+                context,
+            ),
+            Action::ApprovalWithdrawn(vote) => self.vote(
+                &vote.action,
+                vote.round,
+                &vote.signed,
+                Decision::Withdraw,
+                context,
+            ),
             Action::Authorized(authorized) => self.authorized(seen, authorized, context),
             Action::Delivered(delivered) => self.delivered(seen, delivered),
-            Action::Accepted(said) => self.outcome(seen, &said.action, &said.envelope, OutcomeResult::Accepted, context),
-            Action::Refused(said) => self.outcome(seen, &said.action, &said.envelope, OutcomeResult::Refused, context),
-            Action::Succeeded(said) => self.outcome(seen, &said.action, &said.envelope, OutcomeResult::Succeeded, context),
-            Action::Failed(said) => self.outcome(seen, &said.action, &said.envelope, OutcomeResult::Failed, context),
-            Action::Undone(said) => self.outcome(seen, &said.action, &said.envelope, OutcomeResult::Undone, context),
-            Action::Unresolved(said) => {
-                let run = self.run(&said.action)?;
-                need(matches!(run.stage, Stage::Delivered | Stage::Accepted), "action-stage", "unresolved without a delivery")?;
-                run.stage = Stage::Unresolved;
-                Ok(())
-            }
+            Action::Accepted(said) => self.outcome(
+                seen,
+                &said.action,
+                &said.envelope,
+                OutcomeResult::Accepted,
+                context,
+            ),
+            Action::Refused(said) => self.outcome(
+                seen,
+                &said.action,
+                &said.envelope,
+                OutcomeResult::Refused,
+                context,
+            ),
+            Action::Succeeded(said) => self.outcome(
+                seen,
+                &said.action,
+                &said.envelope,
+                OutcomeResult::Succeeded,
+                context,
+            ),
+            Action::Failed(said) => self.outcome(
+                seen,
+                &said.action,
+                &said.envelope,
+                OutcomeResult::Failed,
+                context,
+            ),
+            Action::Undone(said) => self.outcome(
+                seen,
+                &said.action,
+                &said.envelope,
+                OutcomeResult::Undone,
+                context,
+            ),
+            Action::Unresolved(said) => self.unresolved(&said.action),
             Action::Withdrawn(said) => self.close(&said.action),
             Action::Revoked(said) => self.close(&said.action),
             Action::Expired(said) => self.close(&said.action),
         }
     }
 
+    /// The order left and nothing was heard.
+    fn unresolved(&mut self, action: &ActionId) -> Checked {
+        let run = self.run(action)?;
+        let left = matches!(run.stage, Stage::Delivered | Stage::Accepted);
+        need(left, "action-stage", "unresolved without a delivery")?;
+        run.stage = Stage::Unresolved;
+        Ok(())
+    }
+
     /// The action ends without an outcome of the connector.
     fn close(&mut self, action: &ActionId) -> Checked {
         let run = self.run(action)?;
-        let open = matches!(run.stage, Stage::Open | Stage::Authorized | Stage::Delivered);
-        need(open, "action-stage", "an action ends that was answered by the connector, or had ended")?;
+        let open = matches!(
+            run.stage,
+            Stage::Open | Stage::Authorized | Stage::Delivered
+        );
+        need(
+            open,
+            "action-stage",
+            "an action ends that was answered by the connector, or had ended",
+        )?;
         run.stage = Stage::Over;
         Ok(())
     }
@@ -235,20 +303,31 @@ impl Tenant {
     }
 
     fn site(&mut self, site: &SiteId) -> Checked<&mut Site> {
-        self.sites.get_mut(site).ok_or_else(|| bad("site", format!("site `{site}` is not registered")))
+        self.sites
+            .get_mut(site)
+            .ok_or_else(|| bad("site", format!("site `{site}` is not registered")))
     }
 
     fn run(&mut self, action: &ActionId) -> Checked<&mut ActionRun> {
-        self.actions.get_mut(action).ok_or_else(|| bad("action", format!("action `{action}` was not proposed")))
+        self.actions
+            .get_mut(action)
+            .ok_or_else(|| bad("action", format!("action `{action}` was not proposed")))
     }
 
     fn pinned(&mut self, document: &PinnedDocument, context: &Context<'_, '_>) -> Checked {
         let malformed = |error: &dyn std::fmt::Display| bad("document", error);
         document.check().map_err(|error| malformed(&error))?;
         let here = document.ledger == self.ledger && document.chain == self.chain;
-        need(here, "document", "the pinned document is of another ledger or chain")?;
         need(
-            context.platform.genesis().is_none_or(|genesis| *genesis == document.genesis),
+            here,
+            "document",
+            "the pinned document is of another ledger or chain",
+        )?;
+        need(
+            context
+                .platform
+                .genesis()
+                .is_none_or(|genesis| *genesis == document.genesis),
             "document",
             "the pinned document names another genesis key",
         )?;
@@ -259,7 +338,11 @@ impl Tenant {
         let site = self.site(&document.site)?;
         let follows = match &site.document {
             Some((before, _)) => document.follows(before).map_err(|error| malformed(&error)),
-            None => need(document.version == 1, "document", "the first pinned document is not version 1"),
+            None => need(
+                document.version == 1,
+                "document",
+                "the first pinned document is not version 1",
+            ),
         };
         site.document = Some((document.clone(), digest));
         self.documents.insert(digest, document.version);
