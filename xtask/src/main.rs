@@ -5,6 +5,7 @@
 mod bench;
 mod ci;
 mod generate;
+mod mutants;
 mod report;
 mod run;
 mod tidy;
@@ -30,6 +31,8 @@ enum Task {
     Test(ci::TestArguments),
     /// Measure, and print a table of figures.
     Bench(bench::Arguments),
+    /// Take each check of an order out of the code in turn, and see a test fail.
+    Mutants,
     /// What a change must pass besides the tests: tidy, format, lints, docs, generated files.
     Ci,
 }
@@ -40,6 +43,7 @@ fn main() -> ExitCode {
         Task::Tidy => tidy::run(),
         Task::Test(arguments) => ci::test(&arguments),
         Task::Bench(arguments) => bench::run(&arguments),
+        Task::Mutants => mutants::run(),
         Task::Ci => ci::run(),
     };
     match done {
