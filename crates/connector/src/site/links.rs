@@ -6,9 +6,18 @@
 /// The most references of one page that are looked at.
 pub(super) const REFERENCES_MAX: usize = 2_000;
 
-/// The references of a page, in order, each once.
-pub(super) fn references(page: &str) -> Vec<String> {
-    let mut found: Vec<String> = Vec::new();
+/// What a page refers to.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Links {
+    /// The address that the references are relative to, where it is not the page's own.
+    pub(super) base: Option<String>,
+    /// The references, in order, each once.
+    pub(super) references: Vec<String>,
+}
+
+/// Finds what a page refers to.
+pub(super) fn links(page: &str) -> Links {
+    let mut links = Links::default();
     let mut rest = page;
     while let Some((_, after)) = rest.split_once('<') {
         if let Some(comment) = after.strip_prefix("!--") {
@@ -16,14 +25,30 @@ pub(super) fn references(page: &str) -> Vec<String> {
             continue;
         }
         let (tag, after) = split_tag(after);
-        for value in attributes(tag) {
-            if found.len() < REFERENCES_MAX && !value.is_empty() && !found.contains(&value) {
-                found.push(value);
+        let values = attributes(tag);
+        if name(tag) == "base" {
+            links.base = links.base.or_else(|| values.into_iter().next());
+        } else {
+            for value in values {
+                if links.references.len() < REFERENCES_MAX
+                    && !value.is_empty()
+                    && !links.references.contains(&value)
+                {
+                    links.references.push(value);
+                }
             }
         }
         rest = skip_text(tag, after);
     }
-    found
+    links
+}
+
+/// The name of a tag, in lower case.
+fn name(tag: &str) -> String {
+    let name = tag
+        .split(|character: char| !character.is_ascii_alphanumeric())
+        .next();
+    name.unwrap_or("").to_ascii_lowercase()
 }
 
 /// Splits behind the `>` that ends a tag; one inside quotes does not.
@@ -47,11 +72,7 @@ fn split_tag(text: &str) -> (&str, &str) {
 
 /// Behind a script or a style comes text that is no markup.
 fn skip_text<'a>(tag: &str, after: &'a str) -> &'a str {
-    let name = tag
-        .split(|character: char| !character.is_ascii_alphanumeric())
-        .next()
-        .unwrap_or("");
-    let end = match name.to_ascii_lowercase().as_str() {
+    let end = match name(tag).as_str() {
         "script" => "</script",
         "style" => "</style",
         _ => return after,
@@ -80,6 +101,8 @@ fn attributes(tag: &str) -> Vec<String> {
         let value = value.trim().replace("&amp;", "&");
         match name.as_str() {
             "href" | "src" => values.push(value),
+            // A data URL holds commas of its own, and nothing that could be missing.
+            "srcset" if value.contains("data:") => {}
             "srcset" => values.extend(
                 value
                     .split(',')
@@ -124,9 +147,23 @@ mod tests {
             (r#"<a title="href=no" href="ä.html">"#, vec!["ä.html"]),
             ("<a href=\"unclosed", vec![]),
             ("1 < 2 and 3 > 2", vec![]),
+            (
+                r#"<img srcset="data:image/png;base64,AAAA 1x, b.png 2x" src="c.png">"#,
+                vec!["c.png"],
+            ),
             ("", vec![]),
         ] {
-            assert_eq!(references(page), expected, "{page}");
+            assert_eq!(links(page).references, expected, "{page}");
         }
+    }
+
+    #[test]
+    fn the_first_base_counts() {
+        let page = r#"<base href="/docs/"><base href="/no/"><img src="a.png">"#;
+        let expected = Links {
+            base: Some("/docs/".to_owned()),
+            references: vec!["a.png".to_owned()],
+        };
+        assert_eq!(links(page), expected);
     }
 }

@@ -3,7 +3,7 @@
 //! Knows nothing of orders or signatures: `execute` decides what to do and when, this module does it to one directory.
 
 mod beneath;
-pub mod links;
+mod links;
 mod manifest;
 mod path;
 mod probe;

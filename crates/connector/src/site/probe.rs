@@ -153,8 +153,13 @@ impl Prober {
         if Some(sha256(&bytes)) != expected {
             return Err("the bytes are not those of the manifest".to_owned());
         }
-        for reference in links::references(&String::from_utf8_lossy(&bytes)) {
-            let Ok(mut target) = url.join(&reference) else {
+        let links = links::links(&String::from_utf8_lossy(&bytes));
+        let relative_to = match &links.base {
+            Some(base) => url.join(base).map_err(|_| format!("`{base}` is no base"))?,
+            None => url.clone(),
+        };
+        for reference in links.references {
+            let Ok(mut target) = relative_to.join(&reference) else {
                 return Err(format!("`{reference}` is no reference"));
             };
             target.set_fragment(None);
@@ -299,6 +304,7 @@ mod tests {
         for page in [
             "<img src='../site.css'><a href='./'>guide</a><a href='../guide'>again</a><a href='#here'>here</a>",
             "<img src='/site.css'><a href='/'>home</a>",
+            "<base href='../'><img src='site.css'><a href='guide/'>guide</a>",
             "<a href='https://example.org/none'>elsewhere</a><a href='mailto:a@example.org'>mail</a><img src='data:,'>",
         ] {
             assert_eq!(bench.both(page).await, (vec![], vec![]), "{page}");
