@@ -101,7 +101,8 @@ impl Run<'_> {
     /// Cosignatures are not checked yet: where a witness policy is in force, that is said, not passed over.
     fn check_witnesses(&self, findings: &mut Findings) {
         if self.has_witnesses() {
-            let reason = "a witness policy is in force, and this version does not check cosignatures";
+            let reason =
+                "a witness policy is in force, and this version does not check cosignatures";
             findings.missing_of_source(Level::Witnesses, "cosignatures", reason);
         }
     }

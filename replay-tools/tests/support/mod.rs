@@ -257,6 +257,32 @@ impl World {
         self.append_as(on, actor, key, None, facts)
     }
 
+    /// Appends an event that no program of this version knows.
+    pub(crate) fn append_raw(
+        &mut self,
+        on: &str,
+        family: &str,
+        name: &str,
+        version: u32,
+        body: &[u8],
+    ) {
+        self.commands += 1;
+        let event = NewEvent {
+            event_type: countersign_ids::EventType::new(family, name, version).unwrap(),
+            subject: "www".parse().unwrap(),
+            site: None,
+            retention: countersign_ids::Retention::Evidence,
+            body: body.to_vec(),
+            seal: None,
+            platformhead: Stamp::None,
+            valid: None,
+        };
+        let key = CommandKey::Key(format!("command-{}", self.commands));
+        self.ledger()
+            .append_blocking(Append::new(chain(on), service(), key, vec![event]))
+            .unwrap();
+    }
+
     /// Appends a connector's message: its counter is the command.
     pub(crate) fn append_message(
         &mut self,
