@@ -329,15 +329,12 @@ impl Ledger {
             .log
             .events
             .get(&self.view.log.db, id.uuid().as_bytes())?;
+        let chains = self.view.all();
         let Some((number, sequence)) = place.as_ref().and_then(event_of) else {
-            return Ok(None);
+            // Durable, but not in the index yet: it is among the newest of its chain.
+            return Ok(chains.iter().find_map(|chain| chain.newest_with(id)));
         };
-        let Some(chain) = self
-            .view
-            .all()
-            .into_iter()
-            .find(|chain| chain.number == number)
-        else {
+        let Some(chain) = chains.into_iter().find(|chain| chain.number == number) else {
             return Ok(None);
         };
         Ok(self.view.read(&chain, sequence.get(), 1)?.pop())

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
-use countersign_ids::{ChainId, EventHash, LedgerId, Time};
+use countersign_ids::{ChainId, EventHash, EventId, LedgerId, Time};
 use tokio::sync::watch;
 
 use crate::log::Log;
@@ -170,7 +170,7 @@ impl Chain {
     /// A chain whose first `size` events are in the log.
     pub(crate) fn restore(&self, row: &HeadRow) {
         let state = &row.state;
-        let head = Some((state.head(), state.time()));
+        let head = (state.size() > 0).then(|| (state.head(), state.time()));
         *self.tail.write().unwrap_or_else(PoisonError::into_inner) = Tail {
             first: state.size(),
             entries: VecDeque::new(),
@@ -241,6 +241,15 @@ impl Chain {
                 .collect(),
             tail.first,
         )
+    }
+
+    /// The event with this id, if it is in memory.
+    pub(crate) fn newest_with(&self, id: &EventId) -> Option<Entry> {
+        let tail = self.tail.read().unwrap_or_else(PoisonError::into_inner);
+        tail.entries
+            .iter()
+            .rfind(|entry| entry.header().id == *id)
+            .cloned()
     }
 
     /// How many events a `heads.recorded` covers.

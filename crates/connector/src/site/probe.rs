@@ -344,4 +344,35 @@ mod tests {
         let report = bench.prober.live(bench.live.address(), &manifest).await;
         assert_eq!(report.failures.len(), 2, "{report:?}");
     }
+
+    #[tokio::test]
+    async fn the_last_sample_release_is_whole_in_preview_and_broken_live_on_one_page() {
+        let bench = bench().await;
+        let samples = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/site");
+        let releases = [
+            ("release-1", "2026-summer", None),
+            ("release-2", "2026-autumn", None),
+            ("release-3", "2026-winter", Some("visit.html")),
+        ];
+        for (name, label, broken) in releases {
+            let (manifest, blobs) = Manifest::of_directory(label, &samples.join(name)).unwrap();
+            bench
+                .releases
+                .install(&manifest, |digest| Ok(blobs[digest].clone()))
+                .unwrap();
+            let preview = bench
+                .prober
+                .preview(bench.preview.address(), &manifest)
+                .await;
+            assert_eq!(preview.failures, [], "{name}");
+            bench.releases.switch(Some(&manifest.digest())).unwrap();
+            let live = bench.prober.live(bench.live.address(), &manifest).await;
+            assert_eq!(
+                live.failures.first().map(|failure| failure.page.as_str()),
+                broken,
+                "{name}"
+            );
+            assert!(live.failures.len() <= 1 && live.pages >= 12, "{name}");
+        }
+    }
 }

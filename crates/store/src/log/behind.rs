@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 
 use super::blocks::{self, BLOCK_BYTES, BLOCK_EVENTS};
 use super::handover::{Ending, Handover, What, Woken, Written};
-use super::heads::{Accepted, HeadRow, event_place};
+use super::heads::{Accepted, Damage, HeadRow, event_place};
 use super::keys;
 use super::project::Projector;
 use super::runs::IndexWriter;
@@ -61,7 +61,7 @@ struct Followed {
     open: Vec<Entry>,
     /// Blocks at the end of the chain that will be packed together.
     small: Vec<Small>,
-    damaged: bool,
+    damaged: Option<Damage>,
 }
 
 /// A block that is not full.
@@ -128,12 +128,15 @@ impl Behind {
             }
             chain.restore(&row);
             view.add(Arc::clone(&chain));
+            if let Some(Damage { at, reason }) = &row.damaged {
+                view.board.chain_damaged(&row.chain, *at, reason);
+            }
             let followed = Followed {
                 chain,
                 state: row.state,
                 open: Vec::new(),
                 small: row.small,
-                damaged: false,
+                damaged: row.damaged,
             };
             chains.insert(row.chain, followed);
         }
@@ -239,7 +242,7 @@ impl Behind {
             What::Events { chain, .. } | What::Checkpoint { chain, .. } => self
                 .chains
                 .get(&chain.id)
-                .is_some_and(|followed| followed.damaged),
+                .is_some_and(|followed| followed.damaged.is_some()),
             What::Other => false,
         };
         if !damaged {
@@ -267,18 +270,21 @@ impl Behind {
                 state: ChainState::genesis(&ledger, &chain.id),
                 open: Vec::new(),
                 small: Vec::new(),
-                damaged: false,
+                damaged: None,
             });
-        if followed.damaged {
+        if followed.damaged.is_some() {
             return Ok(());
         }
         // INVARIANT: nothing reaches a projection before its bytes, hash and link were verified.
+        let before = (entries.len() > 1).then(|| followed.state.clone());
         for entry in entries {
             if let Err(broken) = followed.state.follow(entry.record()) {
-                followed.damaged = true;
-                self.view
-                    .board
-                    .chain_damaged(&chain.id, entry.sequence(), &broken.to_string());
+                // A command is taken in whole or not at all.
+                followed.state = before.unwrap_or_else(|| followed.state.clone());
+                let (at, reason) = (entry.sequence(), broken.to_string());
+                self.view.board.chain_damaged(&chain.id, at, &reason);
+                followed.damaged = Some(Damage { at, reason });
+                self.touched.insert(chain.id.clone());
                 return Ok(());
             }
         }
@@ -417,6 +423,7 @@ impl Followed {
             recorded: self.chain.recorded(),
             checkpoint: self.chain.checkpoint(),
             small: self.small.clone(),
+            damaged: self.damaged.clone(),
             marks,
         }
     }

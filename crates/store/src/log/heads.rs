@@ -21,8 +21,17 @@ pub(crate) struct HeadRow {
     pub(crate) checkpoint: Option<Checkpoint>,
     /// Blocks at the end of the chain that are not full.
     pub(crate) small: Vec<Small>,
+    /// The first event that did not verify: the chain ends before it and is read-only.
+    pub(crate) damaged: Option<Damage>,
     /// On the platform chain only: what other chains refer to.
     pub(crate) marks: Marks,
+}
+
+/// Where and why a chain stopped verifying.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Damage {
+    pub(crate) at: Sequence,
+    pub(crate) reason: String,
 }
 
 /// An accepted command, as the index holds it.

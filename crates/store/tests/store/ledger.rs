@@ -1,12 +1,8 @@
 //! A ledger from outside: what is appended is read, also after it was closed, dropped, or lost its log.
 
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
-
-mod support;
-
+use crate::support::*;
 use countersign_ids::RequestDigest;
 use countersign_store::{Condition, Error, Ledger, Match};
-use support::*;
 
 #[test]
 fn what_is_appended_is_read_and_the_same_command_gives_its_first_receipt() {

@@ -4,24 +4,14 @@
 //! kill the ledger is opened here and audited; every acknowledged command has its first receipt, and gives it again when it is
 //! posted again, also after the log was deleted.
 
-#![expect(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    reason = "a test fails by panicking"
-)]
-
-mod support;
-
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::Mutex;
 
+use crate::support::*;
 use countersign_store::{Ledger, Projections, Receipt};
-use support::*;
 
 const KILLS: usize = 24;
 const WRITERS: usize = 12;
@@ -87,7 +77,7 @@ fn run_and_kill(
     known: &mut BTreeMap<String, Option<String>>,
 ) -> usize {
     let mut child = Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", "child", "--nocapture", "--test-threads=1"])
+        .args(["--exact", "kill::child", "--nocapture", "--test-threads=1"])
         .env(DIR, dir)
         .env(ROUND, round.to_string())
         .stdout(Stdio::piped())

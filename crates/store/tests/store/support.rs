@@ -1,7 +1,5 @@
 //! What the store's tests share: small events, a clock with hands, and an audit after every step.
 
-#![expect(dead_code, reason = "each test file uses a part of this")]
-
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;

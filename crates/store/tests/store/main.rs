@@ -1,0 +1,17 @@
+//! The store from outside. One binary, so that it is linked once.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test fails by panicking"
+)]
+
+mod around;
+mod conformance;
+mod kill;
+mod ledger;
+mod log;
+mod support;
+mod writer;
