@@ -54,7 +54,7 @@ pub(crate) struct Agent {
     pub(crate) boot: Nonce,
     pub(crate) instance: Nonce,
     heartbeat: Duration,
-    journal: Mutex<Journal>,
+    pub(crate) journal: Mutex<Journal>,
     /// Held by whoever changes the site or judges its state.
     pub(crate) working: tokio::sync::Mutex<()>,
     /// Held by whoever sends on stream `action`, so that messages go out one after another.
@@ -164,9 +164,14 @@ impl Agent {
     async fn beats(&self) -> Result<(), Error> {
         let mut backoff = Backoff::new();
         loop {
-            // While an order is being executed, the heartbeat says what was seen before.
-            if let Ok(_working) = self.working.try_lock() {
-                self.look().await?;
+            // While an order is being executed, the heartbeat says what was seen before. A site that cannot be looked
+            // at gets none: what is not known is not said.
+            if let Ok(_working) = self.working.try_lock()
+                && let Err(error) = self.look().await
+            {
+                survivable(error)?;
+                backoff.wait().await;
+                continue;
             }
             match self.beat().await? {
                 Sent::Done => {
@@ -248,6 +253,15 @@ impl Agent {
             (None, None) => Mode::Normal,
         }
     }
+}
+
+/// A site that cannot be read may be mended while the connector runs; anything else ends it.
+pub(crate) fn survivable(error: Error) -> Result<(), Error> {
+    let Error::Release(error) = error else {
+        return Err(error);
+    };
+    tracing::error!(%error, "the site cannot be looked at");
+    Ok(())
 }
 
 /// The pairing; a state without one is never run.

@@ -16,6 +16,7 @@ use crate::{
     agent::{Agent, now},
     error::{
         DOCUMENT_REFUSED, EXECUTION_INTERRUPTED, LIVE_BROKEN, PREVIEW_BROKEN, RELEASE_UNAVAILABLE,
+        SITE_IO,
     },
     journal::Journal,
     observe::precondition,
@@ -177,12 +178,17 @@ impl Agent {
             .prober
             .preview(self.site.preview.address(), &manifest)
             .await;
-        let observations = probed("preview", &preview);
+        let mut observations = probed("preview", &preview);
         if !preview.is_whole() {
             return self.give_up(execution, PREVIEW_BROKEN, observations);
         }
         self.write(vec![Entry::Applying])?;
-        self.site.releases.switch(Some(&after))?;
+        if let Err(error) = self.site.releases.switch(Some(&after)) {
+            // Whether the link changed before it failed is not asked: it is put back, or the next start does it.
+            self.site.releases.switch(before.as_ref())?;
+            observations.push(observed("switch", false, &error.to_string()));
+            return self.give_up(execution, SITE_IO, observations);
+        }
         self.write(vec![Entry::Applied])?;
         self.verify(execution, before, &manifest, observations)
             .await

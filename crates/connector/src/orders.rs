@@ -16,7 +16,7 @@ use countersign_ids::{Code, Digest, Time};
 
 use crate::{
     Error,
-    agent::{Agent, now, pairing, ring},
+    agent::{Agent, now, pairing, ring, survivable},
     checkpoint,
     error::{KIND_UNKNOWN, SITE_IO},
     observe::precondition,
@@ -105,7 +105,18 @@ impl Agent {
             Ok(checked) => checked,
             Err(refused) => return Ok(Err(refused)),
         };
-        let seen = self.look().await?;
+        let seen = match self.look().await {
+            Ok(seen) => seen,
+            Err(error) => {
+                survivable(error)?;
+                // A site that cannot be looked at is in no state that an action was planned against.
+                let nothing = SiteNow {
+                    current: &JsonObject::default(),
+                    rollback_digest: OrDash::NONE,
+                };
+                return Ok(checked.check_site(&nothing));
+            }
+        };
         let current = precondition(seen.current.get().copied());
         let site = SiteNow {
             current: &current,
@@ -199,7 +210,7 @@ impl Agent {
             }
             ended => ended?,
         }
-        self.look().await?;
+        self.look().await.map(drop).or_else(survivable)?;
         Ok(Sent::Done)
     }
 

@@ -731,3 +731,44 @@ async fn an_observation_that_is_too_old_is_made_again_and_nothing_else_is_lost()
         scene.catch_up().await;
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_site_that_cannot_be_worked_on_ends_the_order_and_not_the_connector() {
+    let scene = Scene::new().await;
+    let root = scene.agent.layout.site();
+    let order = |number| {
+        let mut inner = scene.plane.lock();
+        let order = scene.order(&inner, number);
+        scene.deliver(&mut inner, &order)
+    };
+    // Something stands where the new link is made.
+    let blocked = root.join("current.new");
+    std::fs::create_dir_all(blocked.join("x")).unwrap();
+    let delivery = order(5);
+    assert!(
+        scene.take(&delivery).await.is_err(),
+        "the link can be put neither forward nor back"
+    );
+    std::fs::remove_dir_all(&blocked).unwrap();
+    crate::execute::take_back(&scene.agent.journal, &scene.agent.site.releases, now()).unwrap();
+    assert_eq!(
+        scene.agent.site.releases.current().unwrap(),
+        Some(scene.one)
+    );
+    scene.catch_up().await;
+
+    // Somebody else changed the link.
+    std::fs::remove_file(root.join("current")).unwrap();
+    std::os::unix::fs::symlink("/etc", root.join("current")).unwrap();
+    let delivery = order(6);
+    assert_eq!(scene.take(&delivery).await.unwrap(), Sent::Done);
+    let refused = said(&scene.agent.state());
+    assert_eq!(
+        (refused[0].1, refused[0].2.as_str()),
+        (OutcomeResult::Refused, "order-precondition")
+    );
+    assert_eq!(
+        std::fs::read_link(root.join("current")).unwrap(),
+        std::path::Path::new("/etc")
+    );
+}
