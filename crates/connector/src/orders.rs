@@ -52,7 +52,7 @@ impl Agent {
                 tracing::warn!(%order, "an order was handed out again; it was answered before");
                 return Ok(Sent::Later);
             }
-            wait_until(opened.order.not_before, now()).await;
+            wait_until(begins(&opened.order), now()).await;
         }
         match self.judge(delivery).await? {
             Ok(passed) => match change(passed.order()) {
@@ -238,7 +238,18 @@ fn change(order: &Order) -> Option<Change> {
     }
 }
 
-/// Waits for a clock that is a little behind the server's; anything more is refused as not counting yet.
+/// From when on the order and everything in it counts, as it says itself.
+fn begins(order: &Order) -> Time {
+    let statements = order
+        .statements
+        .iter()
+        .filter_map(|signed| signed.unverified().ok());
+    statements
+        .map(|statement| statement.not_before)
+        .fold(order.not_before, Time::max)
+}
+
+/// Waits for a clock that is a little behind the server's or an approver's; anything more is refused as not counting yet.
 async fn wait_until(not_before: Time, now: Time) {
     let ahead = not_before.millis_since(now);
     if ahead > 0 && ahead <= CLOCK_WAIT_MILLIS_MAX {

@@ -3,8 +3,10 @@
 //! A message is in the journal before its first byte leaves, and stays there until it was answered. Whether the control
 //! plane saw it the first time is therefore no question: it gets the same bytes again and gives the same answer.
 
+use std::time::{Duration, Instant};
+
 use countersign_evidence::{
-    ConnectorMessage, Delivery, Envelope, KeyRing, Outcome,
+    ConnectorMessage, Envelope, KeyRing, Outcome,
     message::{Head, Heartbeat, Observed, Poll, Readiness, Stream, TreeHead},
     wire::{self, V1},
 };
@@ -306,20 +308,26 @@ impl Agent {
     /// Asks for an order once, and does what it says.
     pub(crate) async fn fetch(&self) -> Result<Sent, Error> {
         let envelope = self.poll()?;
-        let named = named(&envelope)?;
-        let delivery: Option<Delivery> = match self.client.poll(&envelope).await {
-            Ok(delivery) => delivery,
+        let (named, asked) = (named(&envelope)?, Instant::now());
+        match self.client.poll(&envelope).await {
+            Ok(Some(delivery)) => self.deliver(&delivery, &named).await,
+            Ok(None) => {
+                // A server that does not hold the question, because it is stopping, is not asked in a tight loop.
+                if asked.elapsed() < POLL_EVERY {
+                    tokio::time::sleep(POLL_EVERY).await;
+                }
+                Ok(Sent::Done)
+            }
             Err(error) => {
                 tracing::warn!(%error, "orders could not be asked for");
-                return Ok(Sent::Later);
+                Ok(Sent::Later)
             }
-        };
-        match delivery {
-            Some(delivery) => self.deliver(&delivery, &named).await,
-            None => Ok(Sent::Done),
         }
     }
 }
+
+/// The least time between two questions that were both answered with nothing.
+const POLL_EVERY: Duration = Duration::from_millis(200);
 
 fn wrong(error: wire::WireError) -> Error {
     Error::Message(error.into())
