@@ -14,6 +14,11 @@ from blake3 import blake3
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
+try:
+    from compression import zstd  # Python 3.14; needed for chains of 64 MiB and more only
+except ImportError:
+    zstd = None
+
 LEVELS = "framing chain tree checkpoints keys witnesses evidence policy projections mirrors".split()
 HEADER = """authid authtype bodyhash bodykey causationid commandid correlationid datacontenttype datasubject familysequence id
 ownerepoch platformhead prevhash requestdigest retention sequence site source specversion subject time traceparent type""".split()
@@ -300,7 +305,7 @@ class Chain:
     def __init__(self, ledger, name, form):
         self.ledger, self.name, self.form, self.tree = ledger, name, form, Tree()
         self.events, self.broken, self.count, self.lines, self.raws, self.hashes = [], False, 0, 0, [], []
-        self.by_sequence, self.families, self.commands, self.last = {}, {}, set(), None
+        self.by_sequence, self.families, self.commands, self.command, self.last = {}, {}, set(), None, None
 
 
 HASH = "blake3:[0-9a-f]{64}"
@@ -338,8 +343,6 @@ def follow(chain, event):
     if whole:
         need(sequence == chain.count, f"sequence {sequence} where {chain.count} comes next")
         need(int(h["familysequence"]) == chain.families.get(event.family, 0), "familysequence is not dense")
-        fresh = h["commandid"] not in chain.commands
-        need(fresh or (last and last.h["commandid"] == h["commandid"]), "the command id came before")
     elif last:
         need(sequence > int(last.h["sequence"]), "sequence does not rise")
     if sequence == 0:
@@ -379,7 +382,6 @@ def read_line(verdict, chain, line):
             follow_error = error
         chain.last = event
         chain.families[event.family] = int(header["familysequence"]) + 1
-        chain.commands.add(header["commandid"])
         if follow_error:
             raise follow_error
         if event.absent is None:
@@ -399,6 +401,11 @@ def read_line(verdict, chain, line):
     sequence = re.search(rb'"sequence":"(\d{20})"', raw)
     event = verdict.check("chain", "event", chain.name, int(sequence[1]) if sequence and chain.form == "sparse" else place, step)
     chain.count += 1
+    if event is not None and event.h["commandid"] != chain.command:
+        if event.h["commandid"] in chain.commands and chain.form == "whole":
+            verdict.add("chain", "violation", "command-repeated", "the command came before in this chain", chain.name, place)
+        chain.command = event.h["commandid"]
+        chain.commands.add(chain.command)
     if event is None:
         chain.broken = True
     elif not chain.broken:
@@ -631,7 +638,7 @@ class Tenant:
             raise Absent(f"platform event {at}, which it restates, is not here")
 
     def site_registered(self, event, b):
-        self.sites[b["site"]] = {"document": None, "digest": "-", "generation": 0, "connector": None, "codes": set()}
+        self.sites[b["site"]] = {"document": None, "digest": "-", "generation": 0, "connector": None, "codes": {}}
 
     def site_document_pinned(self, event, b):
         document, site = b["document"], self.sites[b["document"]["site"]]
@@ -643,14 +650,14 @@ class Tenant:
         self.documents[site["digest"]] = document["version"]
 
     def connector_invited(self, event, b):
-        self.sites[b["site"]]["codes"].add(b["code_digest"])
+        self.sites[b["site"]]["codes"][b["code_digest"]] = b["expires"]
 
     def connector_paired(self, event, b):
         peek = signed_json(unbase64(b["envelope"]["payload"]))
         site = self.sites[peek["site"]]
         need(peek["generation"] == site["generation"] + 1, "the generation does not rise by one")
         need(peek["code_digest"] in site["codes"], "no open invitation has this code")
-        site["codes"].discard(peek["code_digest"])
+        need(event.h["time"] <= site["codes"].pop(peek["code_digest"]), "the invitation had expired")
         key = unbase64(peek["key"], 32)
         self.connectors[peek["connector"], peek["generation"]] = (key, peek["site"])
         self.message(event, "message", "action")
@@ -881,6 +888,14 @@ def read_manifest(verdict, files):
     return manifest
 
 
+def unpack(packed, plain):
+    need(plain is None, "the events stand twice")
+    decompressor = zstd.ZstdDecompressor()
+    data = decompressor.decompress(packed)
+    need(decompressor.eof and not decompressor.unused_data and len(data) >= 64 << 20, "not one zstd frame of 64 MiB or more")
+    return data
+
+
 def read_chains(verdict, bundle, manifest):
     chains = {}
     for name, said in sorted(manifest["chains"].items(), key=lambda item: (item[0] != "platform", item[0])):
@@ -889,9 +904,11 @@ def read_chains(verdict, bundle, manifest):
             verdict.add("chain", "missing", "form", f"chains of form {said['form']} are not known here", name)
             continue
         data = bundle.files.get(f"events/{name}.jsonl")
+        packed = bundle.files.get(f"events/{name}.jsonl.zst")
+        if packed is not None:
+            data = verdict.check("framing", "events", name, None, unpack, packed, data)
         if data is None:
-            zst = f"events/{name}.jsonl.zst" in bundle.files
-            verdict.add("framing", "missing" if zst else "violation", "events", "needs zstd" if zst else "no events", name)
+            verdict.add("framing", "violation", "events", "no events", name)
             continue
         lines = data.split(b"\n")
         cut = lines.pop() != b""
@@ -970,6 +987,8 @@ def verify(data, genesis=None):
             verdict.add("framing", "violation", "crc", f"{name} has another CRC-32")
         manifest = read_manifest(verdict, files)
         need(re.fullmatch("[0-9a-f]{64}", manifest["ledger"]) and "platform" in manifest["chains"], "not a manifest")
+        if zstd is None and any(name.endswith(".zst") for name in files):
+            raise Absent("a chain is compressed with zstd, which needs Python 3.14")
     except Absent as error:
         return stop("missing", str(error))
     except (Bad, KeyError, TypeError, ValueError, AttributeError, RecursionError, struct.error) as error:

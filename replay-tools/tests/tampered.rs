@@ -5,7 +5,7 @@
 
 mod support;
 
-use support::zip::{Members, lines, read, set_lines, write, write_as_is};
+use support::zip::{Members, lines, read, relink, set_lines, write, write_as_is};
 use support::{Twist, World, export, levels, python, story, verify};
 
 /// What must be said of a variant.
@@ -358,6 +358,173 @@ const WHOLE: &[(&str, u8, &str, &str, Tamper)] = &[
         },
     ),
 ];
+
+/// Headers changed by somebody who links the chain again: what only the rules of a chain notice.
+const RELINKED: &[(&str, u8, &str, &str, Tamper)] = &[
+    (
+        "family sequence skips",
+        1,
+        "chain",
+        "violation",
+        |members| {
+            relink(members, "acme", |at, header| {
+                if at == 8 {
+                    header.familysequence = header.familysequence.next();
+                }
+            });
+        },
+    ),
+    ("time falls", 1, "chain", "violation", |members| {
+        relink(members, "acme", |at, header| {
+            if at == 8 {
+                header.time = header.time.minus_millis(3_600_000);
+            }
+        });
+    }),
+    (
+        "a command comes twice",
+        1,
+        "chain",
+        "violation",
+        |members| {
+            let mut first = None;
+            relink(members, "acme", |at, header| {
+                let command = *first.get_or_insert(header.commandid);
+                if at == 8 {
+                    header.commandid = command;
+                }
+            });
+        },
+    ),
+    (
+        "another retention class",
+        1,
+        "chain",
+        "violation",
+        |members| {
+            relink(members, "acme", |at, header| {
+                if at == 8 {
+                    header.retention = countersign_ids::Retention::Operational;
+                }
+            });
+        },
+    ),
+    (
+        "platformhead of another hash",
+        1,
+        "chain",
+        "violation",
+        |members| {
+            relink(members, "acme", |_, header| {
+                if let Some(head) = &mut header.platformhead {
+                    head.hash = countersign_ids::EventHash::from_bytes([9; 32]);
+                }
+            });
+        },
+    ),
+    (
+        "platformhead beyond the platform chain",
+        1,
+        "chain",
+        "violation",
+        |members| {
+            relink(members, "acme", |_, header| {
+                if let Some(head) = &mut header.platformhead {
+                    head.sequence = countersign_ids::Sequence::new(900);
+                }
+            });
+        },
+    ),
+    (
+        "the chain has another number",
+        1,
+        "chain",
+        "violation",
+        |members| {
+            relink(members, "platform", |_, _| ());
+            let mut all = lines(members, "acme");
+            all[0] = all[0].replace("number", "numbes");
+            set_lines(members, "acme", &all);
+        },
+    ),
+    (
+        "header of another author",
+        1,
+        "evidence",
+        "violation",
+        |members| {
+            relink(members, "acme", |at, header| {
+                if at == 8 {
+                    header.actor.id = "con-2".parse().unwrap();
+                }
+            });
+        },
+    ),
+];
+
+#[test]
+fn chains_linked_again_by_somebody_who_could() {
+    let world = story::tell(6, Twist::Sound);
+    let sound = read(&export(&world, None, "whole.zip"));
+    tampered(&world, &sound, RELINKED);
+}
+
+/// Bodies that are rightly absent are counted; the rest is as if they were there.
+const ABSENT: &[(&str, u8, &str, &str, Tamper)] = &[
+    ("sealed body withheld", 0, "chain", "verified", |members| {
+        absent(members, "withheld")
+    }),
+    (
+        "sealed body expired, and no event says so",
+        1,
+        "chain",
+        "violation",
+        |members| absent(members, "expired"),
+    ),
+    (
+        "sealed body absent for no known reason",
+        1,
+        "framing",
+        "violation",
+        |members| absent(members, "lost"),
+    ),
+];
+
+fn absent(members: &mut Members, reason: &str) {
+    let mut all = lines(members, "acme");
+    let at = all
+        .iter()
+        .position(|line| line.contains("reason.given"))
+        .unwrap();
+    let line: serde_json::Value = serde_json::from_str(&all[at]).unwrap();
+    all[at] = serde_json::json!({"absent": reason, "header": line["header"]}).to_string();
+    set_lines(members, "acme", &all);
+}
+
+#[test]
+fn absent_bodies() {
+    let world = story::tell(7, Twist::Sound);
+    let sound = read(&export(&world, None, "whole.zip"));
+    tampered(&world, &sound, ABSENT);
+    let mut members = sound;
+    absent(&mut members, "withheld");
+    write(&world.path("tampered.zip"), members);
+    let verdict = verify(&world.path("tampered.zip"));
+    assert_eq!(verdict.counts.absent["withheld"], 1);
+    let strict = countersign_replay::verdict::Demands {
+        strict: true,
+        ..Default::default()
+    };
+    let verdict = support::verify_with(&world.path("tampered.zip"), &Default::default(), &strict);
+    assert!(
+        verdict
+            .lacking
+            .iter()
+            .any(|lacking| lacking.contains("withheld")),
+        "{:?}",
+        verdict.lacking
+    );
+}
 
 #[test]
 fn whole_bundles_tampered_by_somebody_who_fixes_the_manifest() {

@@ -12,7 +12,7 @@ use sha2::{Digest as _, Sha256};
 use super::line::{self, LINE_BYTES_MAX};
 use super::manifest::{Manifest, ManifestError};
 use super::names::{self, Name};
-use super::{FILE_BYTES_MAX, WINDOW_LOG_MAX};
+use super::{COMPRESS_FROM_BYTES, FILE_BYTES_MAX, WINDOW_LOG_MAX};
 use crate::source::{Entry, Form, Kind, Source, SourceError, Visit, VisitNote};
 use crate::verdict::{Findings, Level};
 use crate::zip::{Archive, OpenError};
@@ -118,6 +118,41 @@ impl Bundle {
             );
         }
         Ok(())
+    }
+
+    /// Events of 64 MiB and more, and only they, are one zstd frame.
+    fn check_compression(&self, name: &str) -> Result<Option<String>, SourceError> {
+        let Some(Name::Events { chain, compressed }) = Name::parse(name) else {
+            return Ok(None);
+        };
+        let plain = names::events(&chain);
+        if !compressed {
+            let large = self
+                .archive
+                .member(name)
+                .is_some_and(|member| member.size >= COMPRESS_FROM_BYTES);
+            return Ok(large.then(|| format!("`{name}` is 64 MiB or more and not compressed")));
+        }
+        let Some(content) = self
+            .archive
+            .content(name)
+            .filter(|_| self.archive.member(&plain).is_none())
+        else {
+            return Ok(Some(format!("chain `{chain}` has its events twice")));
+        };
+        let decoder =
+            zstd::Decoder::with_buffer(BufReader::new(content)).map_err(|error| self.io(error))?;
+        let mut decoder = decoder.single_frame();
+        decoder
+            .window_log_max(WINDOW_LOG_MAX)
+            .map_err(|error| self.io(error))?;
+        let Ok(bytes) = io::copy(&mut decoder, &mut io::sink()) else {
+            return Ok(Some(format!("`{name}` is not one zstd frame")));
+        };
+        let mut rest = decoder.finish();
+        let whole = rest.fill_buf().map_err(|error| self.io(error))?.is_empty();
+        Ok((!whole || bytes < COMPRESS_FROM_BYTES)
+            .then(|| format!("`{name}` is not one zstd frame of 64 MiB or more")))
     }
 
     fn small(&self, name: &str) -> Result<Option<Vec<u8>>, SourceError> {
@@ -256,6 +291,10 @@ impl Source for Bundle {
                     Some(format!("`{name}` is not in the manifest"))
                 }
                 Some(_) => None,
+            };
+            let belongs = match belongs {
+                None => self.check_compression(name)?,
+                some => some,
             };
             if let Some(reason) = belongs {
                 findings.violation_of_source(Level::Framing, "manifest", reason);

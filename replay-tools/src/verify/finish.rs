@@ -22,6 +22,7 @@ pub(super) fn finish(
     demands: &Demands,
 ) -> Result<Verdict, SourceError> {
     run.not_read(&mut findings);
+    run.commands.finish(run.source, &mut findings)?;
     run.resolve_sightings(&mut findings)?;
     run.check_heads(&mut findings)?;
     let signed = run.check_checkpoints(&mut findings)?;

@@ -6,6 +6,7 @@
 
 mod blobs;
 mod chain;
+mod commands;
 mod fault;
 mod finish;
 pub(crate) mod leaves;
@@ -56,6 +57,7 @@ struct Run<'a> {
     sightings: Sightings,
     anchors: BTreeMap<String, Vec<Anchor>>,
     opened: BTreeMap<String, u64>,
+    commands: commands::Commands,
 
     counts: Counts,
 }
@@ -95,6 +97,7 @@ pub fn verify(
         sightings: Sightings::new(),
         anchors,
         opened: BTreeMap::new(),
+        commands: commands::Commands::new(),
 
         counts: Counts::default(),
     };
@@ -193,6 +196,9 @@ impl Run<'_> {
                 return record(findings, Level::Chain, (name, at), Err(fault));
             }
         };
+        if chain.form() == Form::Whole {
+            self.commands.follow(name, header.commandid);
+        }
         if !believed {
             return Ok(());
         }

@@ -88,3 +88,28 @@ pub(crate) fn set_lines(members: &mut Members, chain: &str, lines: &[String]) {
     let text: String = lines.iter().map(|line| format!("{line}\n")).collect();
     members.insert(format!("events/{chain}.jsonl"), text.into_bytes());
 }
+
+/// Edits the headers of a chain and links it again, as whoever holds every key could; its checkpoints are dropped.
+pub(crate) fn relink(
+    members: &mut Members,
+    chain: &str,
+    mut edit: impl FnMut(usize, &mut countersign_chain::Header),
+) {
+    let mut previous = None;
+    let mut changed = Vec::new();
+    for (at, line) in lines(members, chain).iter().enumerate() {
+        let mut line: serde_json::Value = serde_json::from_str(line).unwrap();
+        let raw = line["header"].as_str().unwrap().as_bytes();
+        let mut header = countersign_chain::Header::parse(raw).unwrap();
+        edit(at, &mut header);
+        if let Some(previous) = previous {
+            header.prevhash = previous;
+        }
+        let raw = header.to_bytes();
+        previous = Some(countersign_chain::event_hash(&raw));
+        line["header"] = serde_json::Value::String(String::from_utf8(raw).unwrap());
+        changed.push(String::from_utf8(json::canonical(&line).unwrap()).unwrap());
+    }
+    set_lines(members, chain, &changed);
+    members.retain(|name, _| !name.starts_with(&format!("checkpoints/{chain}/")));
+}

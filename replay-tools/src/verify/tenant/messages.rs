@@ -38,10 +38,12 @@ impl Tenant {
         self.connectors
             .insert((head.connector.clone(), head.generation), known);
         need(rises, RULE, "the generation does not rise by one")?;
+        let until =
+            invited.ok_or_else(|| bad(RULE, "no open invitation of this site has this code"))?;
         need(
-            invited,
+            seen.header.time <= until,
             RULE,
-            "no open invitation of this site has this code",
+            "the invitation had expired",
         )?;
         self.message(seen, envelope, Stream::Action, context)
             .map(drop)

@@ -20,7 +20,7 @@ use countersign_evidence::message::Stream;
 use countersign_evidence::{Credential, Decision, OutcomeResult, PinnedDocument, PublicKey};
 use countersign_ids::{
     ActionId, ApproverId, ChainId, ConnectorId, CredentialId, Digest, EventHash, LedgerId, Nonce,
-    Sequence, SiteId,
+    Sequence, SiteId, Time,
 };
 
 use super::blobs::Blobs;
@@ -67,7 +67,8 @@ pub(crate) struct Claim {
 #[derive(Debug, Default)]
 struct Site {
     document: Option<(PinnedDocument, Digest)>,
-    codes: BTreeSet<Digest>,
+    /// Open invitations, and until when they count.
+    codes: BTreeMap<Digest, Time>,
     generation: u64,
     connector: Option<ConnectorId>,
 }
@@ -174,7 +175,9 @@ impl Tenant {
                 .message(seen, &observed.envelope, Stream::Action, context)
                 .map(drop),
             Event::Connector(connector::Connector::Invited(invited)) => {
-                self.site(&invited.site)?.codes.insert(invited.code_digest);
+                self.site(&invited.site)?
+                    .codes
+                    .insert(invited.code_digest, invited.expires);
                 Ok(())
             }
             Event::Connector(connector::Connector::Paired(paired)) => {
