@@ -78,6 +78,7 @@ fn run(command: &mut Command) -> Result<(), String> {
 pub(crate) fn verify(python: &Path, bundle: &Path, arguments: &[&str]) -> Said {
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/verify/verify.py");
     let output = Command::new(python)
+        .env("PYTHONDONTWRITEBYTECODE", "1")
         .arg(script)
         .arg(bundle)
         .arg("--json")
