@@ -1,0 +1,414 @@
+//! The platform: the fold of its chain, and the commands of administrators. Keys, tenants, approvers, tokens.
+//!
+//! What decides something in a tenant is restated there first; see [`crate::is_restated`].
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use countersign_chain::Header;
+use countersign_events::words::TokenRole;
+use countersign_events::{self as events, Event};
+use countersign_evidence::document::Credential;
+use countersign_evidence::enrolment::verify_enrolment;
+use countersign_evidence::wire::Base64;
+use countersign_evidence::{Envelope, KeyHistory, OrDash};
+use countersign_ids::{
+    ActorId, ApproverId, AuthType, ChainId, CredentialId, Digest, LedgerId, SubjectRef, TenantId,
+    TokenId,
+};
+
+use crate::commands::Facts;
+use crate::decision::{Aggregate, Decision, Draft};
+use crate::rejection::Rejection;
+
+/// The platform.
+#[derive(Debug, Clone)]
+pub struct Platform {
+    chain: ChainId,
+    ledger: Option<LedgerId>,
+    size: u64,
+    keys: Option<KeyHistory>,
+    chains: BTreeMap<ChainId, u64>,
+    enrolled: BTreeMap<(ApproverId, CredentialId), Enrolled>,
+    tokens: BTreeMap<TokenId, bool>,
+    recorded: u64,
+}
+
+#[derive(Debug, Clone)]
+struct Enrolled {
+    key: Base64,
+    removed: bool,
+}
+
+impl Default for Platform {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Aggregate for Platform {
+    fn chain(&self) -> &ChainId {
+        &self.chain
+    }
+
+    fn size(&self) -> u64 {
+        self.size
+    }
+}
+
+impl Platform {
+    /// The platform's chain before its first event.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self {
+            chain: ChainId::platform(),
+            ledger: None,
+            size: 0,
+            keys: None,
+            chains: BTreeMap::new(),
+            enrolled: BTreeMap::new(),
+            tokens: BTreeMap::new(),
+            recorded: 0,
+        }
+    }
+
+    /// Folds one event; `None` where its body is absent or sealed.
+    pub fn evolve(&mut self, header: &Header, event: Option<&Event>) {
+        self.ledger = Some(header.ledger);
+        self.size = header.sequence.get().saturating_add(1);
+        match event {
+            Some(Event::Keys(keys)) => self.key_statement(header, keys),
+            Some(Event::Chain(events::Chain::Announced(announced))) => {
+                self.chains
+                    .insert(announced.chain.clone(), announced.number);
+            }
+            Some(Event::Heads(events::Heads::Recorded(recorded))) => self.recorded = recorded.size,
+            Some(Event::Approver(events::Approver::Enrolled(enrolled))) => {
+                let key = (enrolled.approver.clone(), enrolled.credential.clone());
+                self.enrolled.insert(
+                    key,
+                    Enrolled {
+                        key: enrolled.key.clone(),
+                        removed: false,
+                    },
+                );
+            }
+            Some(Event::Approver(events::Approver::Removed(removed))) => {
+                let key = (removed.approver.clone(), removed.credential.clone());
+                if let Some(held) = self.enrolled.get_mut(&key) {
+                    held.removed = true;
+                }
+            }
+            Some(Event::Token(events::Token::Issued(issued))) => {
+                self.tokens.insert(issued.token.clone(), true);
+            }
+            Some(Event::Token(events::Token::Revoked(revoked))) => {
+                self.tokens.insert(revoked.token.clone(), false);
+            }
+            // Events of tenants' chains, and what no command of the platform depends on.
+            Some(
+                Event::Chain(events::Chain::Opened(_))
+                | Event::Clock(_)
+                | Event::Tenant(_)
+                | Event::Platform(_)
+                | Event::Site(_)
+                | Event::Connector(_)
+                | Event::Deploy(_)
+                | Event::Freeze(_)
+                | Event::Action(_)
+                | Event::Reason(_)
+                | Event::Beat(_),
+            )
+            | None => {}
+        }
+    }
+
+    fn key_statement(&mut self, header: &Header, keys: &events::Keys) {
+        match (keys, &mut self.keys) {
+            (events::Keys::Created(created), None) => {
+                self.keys = KeyHistory::begin(&header.ledger, &created.envelope).ok();
+            }
+            (events::Keys::Changed(changed), Some(history)) => {
+                // A statement that does not verify changes nothing; telling so is the auditor's work.
+                history.follow(header.sequence, &changed.envelope).ok();
+            }
+            (events::Keys::Created(_), Some(_)) | (events::Keys::Changed(_), None) => {}
+        }
+    }
+
+    /// The ledger's keys, once there is a first statement.
+    #[must_use]
+    pub const fn keys(&self) -> Option<&KeyHistory> {
+        self.keys.as_ref()
+    }
+
+    /// The announced chains and their numbers.
+    #[must_use]
+    pub const fn chains(&self) -> &BTreeMap<ChainId, u64> {
+        &self.chains
+    }
+
+    fn ledger(&self) -> Result<&LedgerId, Rejection> {
+        self.ledger.as_ref().ok_or(Rejection::LedgerUnknown)
+    }
+}
+
+/// Announces a tenant's chain and the chain of its heartbeats.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AnnounceTenant {
+    /// The tenant.
+    pub tenant: TenantId,
+}
+
+/// Enrols an approver's key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EnrolApprover {
+    /// Person, name of the key, key.
+    pub credential: Credential,
+    /// The key's own signature over the enrolment.
+    pub proof: Base64,
+}
+
+/// Ends an approver's key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RemoveApprover {
+    /// The person.
+    pub approver: ApproverId,
+    /// The key.
+    pub credential: CredentialId,
+}
+
+/// Issues a bearer token.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct IssueToken {
+    /// Its name.
+    pub token: TokenId,
+    /// SHA-256 of its secret.
+    pub secret_digest: Digest,
+    /// The tenant that it is for; none for the platform.
+    pub tenant: Option<TenantId>,
+    /// What it lets its holder do.
+    pub role: TokenRole,
+    /// What kind of actor holds it.
+    pub kind: AuthType,
+    /// The actor, as events name it.
+    pub actor: ActorId,
+    /// The person for whom an agent acts.
+    pub owner: Option<ApproverId>,
+}
+
+/// Ends a bearer token.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RevokeToken {
+    /// Its name.
+    pub token: TokenId,
+}
+
+/// Changes the ledger's keys: a signed key statement, and the heads that tell where an ended key ends in each chain.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ChangeKeys {
+    /// The statement.
+    pub envelope: Envelope,
+    /// The heads of all chains, recorded in the same append.
+    pub heads: events::heads::Recorded,
+}
+
+macro_rules! commands {
+    ($($(#[$doc:meta])* $name:ident,)*) => {
+        /// Any command of the platform.
+        #[derive(Debug, Clone, PartialEq)]
+        pub enum PlatformCommand {
+            $($(#[$doc])* $name($name),)*
+        }
+
+        $(impl From<$name> for PlatformCommand {
+            fn from(command: $name) -> Self {
+                Self::$name(command)
+            }
+        })*
+
+        /// Decides a command of the platform.
+        ///
+        /// # Errors
+        /// Why it is refused.
+        pub fn decide_platform(platform: &Platform, command: &PlatformCommand, _: &Facts) -> Result<Decision, Rejection> {
+            // No guards: a command of the platform is decided again whatever came between; they are rare.
+            match command {
+                $(PlatformCommand::$name(command) => command.decide(platform).map(Decision::of),)*
+            }
+        }
+    };
+}
+
+commands! {
+    /// Announces a tenant.
+    AnnounceTenant,
+    /// Enrols a key.
+    EnrolApprover,
+    /// Ends an approver's key.
+    RemoveApprover,
+    /// Issues a token.
+    IssueToken,
+    /// Ends a token.
+    RevokeToken,
+    /// Changes the ledger's keys.
+    ChangeKeys,
+}
+
+impl AnnounceTenant {
+    fn decide(&self, platform: &Platform) -> Result<Vec<Draft>, Rejection> {
+        platform.ledger()?;
+        let (chain, beats) = (self.tenant.chain(), self.tenant.beats());
+        if platform.chains.contains_key(&chain) {
+            return Err(Rejection::TenantExists {
+                tenant: self.tenant.clone(),
+            });
+        }
+        let number = u64::try_from(platform.chains.len()).unwrap_or(u64::MAX);
+        let announced = |chain: ChainId, number| {
+            let about = SubjectRef::from(&chain);
+            Draft::new(events::chain::Announced { chain, number }, about)
+        };
+        Ok(vec![
+            announced(chain, number),
+            announced(beats, number.saturating_add(1)),
+        ])
+    }
+}
+
+impl EnrolApprover {
+    fn decide(&self, platform: &Platform) -> Result<Vec<Draft>, Rejection> {
+        let ledger = platform.ledger()?;
+        let name = (
+            self.credential.approver.clone(),
+            self.credential.credential.clone(),
+        );
+        let keys: BTreeSet<&[u8]> = platform
+            .enrolled
+            .values()
+            .map(|held| held.key.0.as_slice())
+            .collect();
+        if platform.enrolled.contains_key(&name) || keys.contains(self.credential.key.0.as_slice())
+        {
+            return Err(Rejection::CredentialExists { credential: name.1 });
+        }
+        verify_enrolment(ledger, &self.credential, &self.proof)
+            .map_err(|why| Rejection::EnrolmentRefused { why })?;
+        let enrolled = events::approver::Enrolled::new(self.credential.clone(), self.proof.clone());
+        Ok(vec![Draft::new(enrolled, &self.credential.approver)])
+    }
+}
+
+impl RemoveApprover {
+    fn decide(&self, platform: &Platform) -> Result<Vec<Draft>, Rejection> {
+        let name = (self.approver.clone(), self.credential.clone());
+        if platform.enrolled.get(&name).is_none_or(|held| held.removed) {
+            return Err(Rejection::CredentialUnknown { credential: name.1 });
+        }
+        let removed = events::approver::Removed {
+            approver: name.0,
+            credential: name.1,
+        };
+        Ok(vec![Draft::new(removed, &self.approver)])
+    }
+}
+
+impl IssueToken {
+    fn decide(&self, platform: &Platform) -> Result<Vec<Draft>, Rejection> {
+        platform.ledger()?;
+        if platform.tokens.contains_key(&self.token) {
+            return Err(Rejection::TokenExists {
+                token: self.token.clone(),
+            });
+        }
+        // An administrator's token is the platform's, every other is one tenant's.
+        if (self.role == TokenRole::Admin) != self.tenant.is_none() {
+            return Err(Rejection::RoleUnfit {
+                role: self.role.as_str().to_owned(),
+            });
+        }
+        if let Some(tenant) = &self.tenant
+            && !platform.chains.contains_key(&tenant.chain())
+        {
+            return Err(Rejection::TenantUnknown {
+                chain: tenant.chain(),
+            });
+        }
+        let issued = events::token::Issued {
+            token: self.token.clone(),
+            secret_digest: self.secret_digest,
+            tenant: OrDash(self.tenant.clone()),
+            role: self.role,
+            kind: self.kind,
+            actor: self.actor.clone(),
+            owner: OrDash(self.owner.clone()),
+        };
+        Ok(vec![Draft::new(issued, &self.token)])
+    }
+}
+
+impl RevokeToken {
+    fn decide(&self, platform: &Platform) -> Result<Vec<Draft>, Rejection> {
+        if platform.tokens.get(&self.token) != Some(&true) {
+            return Err(Rejection::TokenUnknown {
+                token: self.token.clone(),
+            });
+        }
+        Ok(vec![Draft::new(
+            events::token::Revoked {
+                token: self.token.clone(),
+            },
+            &self.token,
+        )])
+    }
+}
+
+impl ChangeKeys {
+    fn decide(&self, platform: &Platform) -> Result<Vec<Draft>, Rejection> {
+        let mut history = platform.keys.clone().ok_or(Rejection::LedgerUnknown)?;
+        let position = countersign_ids::Sequence::new(platform.size);
+        history
+            .follow(position, &self.envelope)
+            .map_err(|why| Rejection::KeyStatementRefused { why })?;
+        if self.heads.size < platform.recorded {
+            return Err(Rejection::HeadsSteppedBack {
+                from: platform.recorded,
+                to: self.heads.size,
+            });
+        }
+        let changed = events::keys::Changed {
+            envelope: self.envelope.clone(),
+        };
+        Ok(vec![
+            about("keys", changed)?,
+            about("heads", self.heads.clone())?,
+        ])
+    }
+}
+
+fn about(subject: &'static str, event: impl Into<Event>) -> Result<Draft, Rejection> {
+    let subject: SubjectRef = subject.parse().map_err(|_| Rejection::LedgerUnknown)?;
+    Ok(Draft::new(event, subject))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_is_announced_before_the_ledger_begins() {
+        let facts = Facts {
+            now: countersign_ids::Time::MIN,
+            actor: countersign_ids::Actor {
+                kind: AuthType::Service,
+                id: "plane".parse().unwrap(),
+            },
+        };
+        let announce = PlatformCommand::from(AnnounceTenant {
+            tenant: "acme".parse().unwrap(),
+        });
+        assert_eq!(
+            decide_platform(&Platform::new(), &announce, &facts),
+            Err(Rejection::LedgerUnknown)
+        );
+    }
+}
