@@ -199,6 +199,12 @@ impl Error {
         matches!(self, Self::Conflict { .. } | Self::StalePlatform { .. })
     }
 
+    pub(crate) const fn overloaded() -> Self {
+        Self::Overloaded {
+            retry_after: Duration::from_secs(1),
+        }
+    }
+
     pub(crate) fn io(path: &std::path::Path, source: io::Error) -> Self {
         let path = path.to_path_buf();
         if source.kind() == io::ErrorKind::StorageFull {

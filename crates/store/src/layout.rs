@@ -173,9 +173,16 @@ impl Description {
 
 /// Held while a process has the ledger open; the system releases it when the process ends, however it ends.
 #[derive(Debug)]
-pub(crate) struct Lock(
-    #[expect(dead_code, reason = "the lock lives as long as the open file")] File,
-);
+pub(crate) struct Lock(File);
+
+impl Drop for Lock {
+    /// Said out loud, because a child that is being started at this moment still shares the open file.
+    fn drop(&mut self) {
+        if let Err(error) = flock(&self.0, FlockOperation::Unlock) {
+            tracing::debug!(%error, "the lock goes with its file");
+        }
+    }
+}
 
 impl Lock {
     /// For the process that writes.

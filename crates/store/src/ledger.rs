@@ -5,7 +5,6 @@
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
-use std::time::Duration;
 
 use countersign_chain::CommandKey;
 use countersign_ids::{Actor, ChainId, CommandId, EventId, Sequence, Time};
@@ -17,13 +16,15 @@ use crate::entropy::Entropy;
 use crate::journal::segment::Journal;
 use crate::keyring::Keyring;
 use crate::layout::Lock;
+use crate::log::behind::Behind;
 use crate::log::handover::{Ending, Handover};
 use crate::log::heads::{Accepted, event_of};
 use crate::recover::{Recovered, recover};
 use crate::status::Status;
 use crate::view::{Chain, Head, View};
-use crate::write::prepare::{Tools, prepare};
-use crate::write::queue::{Queue, Refused};
+use crate::write::front::Front;
+use crate::write::prepare::{Prepared, Tools, prepare};
+use crate::write::queue::Queue;
 use crate::write::writer::{Outcome, Request, Writer};
 use crate::{Blobs, Description, Entry, Error, Layout, Options, Position};
 
@@ -31,13 +32,12 @@ const QUEUE_REQUESTS: usize = 8192;
 const QUEUE_BYTES: usize = 64 * 1024 * 1024;
 /// The most of the journal that the log may lack; past it, appends are refused until it has caught up.
 const LAG_BYTES: u64 = 64 * 1024 * 1024;
-const RETRY_AFTER: Duration = Duration::from_secs(1);
 
 /// An open ledger.
 #[derive(Debug)]
 pub struct Ledger {
     view: Arc<View>,
-    queue: Arc<Queue<Request>>,
+    front: Arc<Front>,
     threads: Mutex<Option<Threads>>,
     handover: Arc<Handover>,
     entropy: Entropy,
@@ -51,7 +51,7 @@ pub struct Ledger {
 
 #[derive(Debug)]
 struct Threads {
-    writer: JoinHandle<Writer>,
+    writer: JoinHandle<()>,
     log: JoinHandle<()>,
 }
 
@@ -86,41 +86,28 @@ impl Ledger {
             journal,
             chains,
         } = recover(&layout, &description, &options, &blobs)?;
-        let queue = Arc::new(Queue::new(QUEUE_REQUESTS, QUEUE_BYTES));
         let handover = Arc::new(Handover::default());
-        let mut writer = Writer::new(
+        let clock = Arc::clone(&options.clock);
+        let writer = Writer::new(
             Arc::clone(&view),
-            Arc::clone(&queue),
             Arc::clone(&handover),
             journal,
-            Arc::clone(&options.clock),
+            clock,
             chains,
         );
-        let spawned = |error| Error::io(root, error);
-        let (board, given) = (Arc::clone(&view), Arc::clone(&handover));
-        let log = std::thread::Builder::new()
-            .name("countersign-log".to_owned())
-            .spawn(move || {
-                let run = std::panic::AssertUnwindSafe(|| behind.run(&given));
-                match std::panic::catch_unwind(run) {
-                    Ok(Ok(())) => {}
-                    Ok(Err(error)) => board.board.stop(&error),
-                    Err(_) => board.board.stop(&Error::Log(sled::Error::ReportableBug(
-                        "the log's thread panicked".to_owned(),
-                    ))),
-                }
-            })
-            .map_err(spawned)?;
-        let writer = std::thread::Builder::new()
-            .name("countersign-writer".to_owned())
-            .spawn(move || {
-                writer.run();
-                writer
-            })
-            .map_err(spawned)?;
+        let front = Arc::new(Front::new(writer, Queue::new(QUEUE_REQUESTS, QUEUE_BYTES)));
+        let failed = |error| Error::io(root, error);
+        let (state, given) = (Arc::clone(&view), Arc::clone(&handover));
+        let log = named("countersign-log")
+            .spawn(move || follow(&state, &mut behind, &given))
+            .map_err(failed)?;
+        let writing = Arc::clone(&front);
+        let writer = named("countersign-writer")
+            .spawn(move || writing.run())
+            .map_err(failed)?;
         Ok(Self {
             view,
-            queue,
+            front,
             threads: Mutex::new(Some(Threads { writer, log })),
             handover,
             entropy: Entropy::new(),
@@ -162,50 +149,33 @@ impl Ledger {
     /// The same command again gives its first receipt. After [`Error::DiskFull`], [`Error::Disk`], [`Error::Stopped`] or
     /// [`Error::Closed`] the command may or may not be in the ledger: send it again once the ledger is open.
     pub async fn append(&self, append: Append) -> Result<Receipt, Error> {
-        let (chain, command, answer) = self.submit(append)?;
-        let outcome = answer.await.unwrap_or(Err(Error::Closed))?;
+        let prepared = self.prepare(append)?;
+        let (chain, command) = (prepared.chain.clone(), prepared.command);
+        let outcome = self.front.append(prepared).await?;
         self.receipt_of(outcome, chain, command)
     }
 
     /// [`Ledger::append`] for a thread of its own; never call it from async code.
     pub fn append_blocking(&self, append: Append) -> Result<Receipt, Error> {
-        let (chain, command, answer) = self.submit(append)?;
-        let outcome = answer.blocking_recv().unwrap_or(Err(Error::Closed))?;
+        let prepared = self.prepare(append)?;
+        let (chain, command) = (prepared.chain.clone(), prepared.command);
+        let outcome = self.front.append_blocking(prepared)?;
         self.receipt_of(outcome, chain, command)
     }
 
-    fn submit(&self, append: Append) -> Result<Submitted, Error> {
+    fn prepare(&self, append: Append) -> Result<Box<Prepared>, Error> {
         if self.view.lag() > LAG_BYTES {
-            return Err(Error::Overloaded {
-                retry_after: RETRY_AFTER,
-            });
+            return Err(Error::overloaded());
         }
-        let now = self.clock.now();
         let ledger = &self.description.ledger;
+        let (entropy, keyring) = (&self.entropy, &self.keyring);
         let tools = Tools {
             ledger,
-            entropy: &self.entropy,
-            keyring: &self.keyring,
-            now,
+            entropy,
+            keyring,
+            now: self.clock.now(),
         };
-        let prepared = prepare(&tools, append)?;
-        let (chain, command) = (prepared.chain.clone(), prepared.command);
-        let (reply, answer) = oneshot::channel();
-        self.send(Request::Append {
-            append: Box::new(prepared),
-            reply,
-        })?;
-        Ok((chain, command, answer))
-    }
-
-    fn send(&self, request: Request) -> Result<(), Error> {
-        match self.queue.send(request) {
-            Ok(()) => Ok(()),
-            Err(Refused::Full(_)) => Err(Error::Overloaded {
-                retry_after: RETRY_AFTER,
-            }),
-            Err(Refused::Closed(_)) => Err(self.view.board.stopped().unwrap_or(Error::Closed)),
-        }
+        prepare(&tools, append).map(Box::new)
     }
 
     fn receipt_of(
@@ -381,6 +351,7 @@ impl Ledger {
     /// closed first. Callers bound the wait.
     pub async fn folded(&self, position: Position) -> bool {
         let mut folded = self.view.folded.subscribe();
+        self.handover.urge();
         folded.wait_for(|at| *at >= position).await.is_ok()
     }
 
@@ -401,7 +372,7 @@ impl Ledger {
     /// Says that the clock is right after it jumped ahead; appends go on.
     pub async fn confirm_clock(&self) -> Result<(), Error> {
         let (reply, answer) = oneshot::channel();
-        self.send(Request::ConfirmClock { reply })?;
+        self.front.send(Request::ConfirmClock { reply })?;
         answer.await.unwrap_or(Err(Error::Closed))
     }
 
@@ -415,17 +386,17 @@ impl Ledger {
         else {
             return Ok(());
         };
-        self.queue.close();
+        self.front.stop();
         let writer = threads.writer.join();
         self.handover.end(Ending::Finish);
         let log = threads.log.join();
         if let Some(error) = self.view.board.stopped() {
             return Err(error);
         }
-        match (writer, log) {
-            (Ok(mut writer), Ok(())) => writer.close(),
-            _ => Err(Error::Closed),
+        if writer.is_err() || log.is_err() {
+            return Err(Error::Closed);
         }
+        self.front.close()
     }
 
     pub(crate) fn view(&self) -> &Arc<View> {
@@ -433,7 +404,7 @@ impl Ledger {
     }
 
     pub(crate) fn request(&self, request: Request) -> Result<(), Error> {
-        self.send(request)
+        self.front.send(request)
     }
 
     pub(crate) fn chain(&self, id: &ChainId, sequence: Sequence) -> Result<Arc<Chain>, Error> {
@@ -448,12 +419,6 @@ impl Ledger {
     }
 }
 
-type Submitted = (
-    ChainId,
-    CommandId,
-    oneshot::Receiver<Result<Outcome, Error>>,
-);
-
 impl Drop for Ledger {
     /// Without [`Ledger::close`] this is like a crash: nothing acknowledged is lost, and the next opening finds no `closed`.
     fn drop(&mut self) {
@@ -463,10 +428,26 @@ impl Drop for Ledger {
             .unwrap_or_else(PoisonError::into_inner)
             .take()
         {
-            self.queue.close();
+            self.front.stop();
             drop(threads.writer.join());
             self.handover.end(Ending::Abandon);
             drop(threads.log.join());
         }
+    }
+}
+
+fn named(name: &str) -> std::thread::Builder {
+    std::thread::Builder::new().name(name.to_owned())
+}
+
+/// The log's thread. Without the log nothing can be acknowledged for long, so its end is the writer's.
+fn follow(view: &View, behind: &mut Behind, given: &Handover) {
+    let run = std::panic::AssertUnwindSafe(|| behind.run(given));
+    match std::panic::catch_unwind(run) {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => view.board.stop(&error),
+        Err(_) => view.board.stop(&Error::Log(sled::Error::ReportableBug(
+            "the log's thread panicked".to_owned(),
+        ))),
     }
 }

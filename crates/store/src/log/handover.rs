@@ -56,7 +56,16 @@ pub(crate) struct Handover {
 struct State {
     written: VecDeque<Written>,
     end: Option<Ending>,
+    /// The log's thread sleeps until something is given.
+    idle: bool,
+    /// Somebody waits for what was given.
+    urgent: bool,
 }
+
+/// Frames that are worth waking the log's thread for, and how long fewer may wait: each wake costs the writer a system call
+/// and a core that its caller may need.
+const WAKE_FRAMES: usize = 256;
+const WAKE_AFTER: Duration = Duration::from_millis(5);
 
 /// How the log's thread ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -80,11 +89,22 @@ impl Handover {
         if written.is_empty() {
             return;
         }
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.written.extend(written.drain(..));
+        let wake =
+            std::mem::take(&mut state.idle) || state.urgent || state.written.len() >= WAKE_FRAMES;
+        drop(state);
+        if wake {
+            self.given.notify_one();
+        }
+    }
+
+    /// Somebody waits for what was given: it is taken in at once.
+    pub(crate) fn urge(&self) {
         self.state
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
-            .written
-            .extend(written.drain(..));
+            .urgent = true;
         self.given.notify_one();
     }
 
@@ -99,18 +119,32 @@ impl Handover {
     /// Waits for work, at most `patience`; takes all there is.
     pub(crate) fn take(&self, into: &mut VecDeque<Written>, patience: Option<Duration>) -> Woken {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut lingered = false;
         loop {
             if state.end == Some(Ending::Abandon) {
                 return Woken::End(Ending::Abandon);
             }
-            if !state.written.is_empty() {
+            let ready = lingered
+                || state.urgent
+                || state.end.is_some()
+                || state.written.len() >= WAKE_FRAMES;
+            if !state.written.is_empty() && ready {
+                state.urgent = false;
                 std::mem::swap(&mut state.written, into);
                 return Woken::Work;
             }
             if let Some(ending) = state.end {
                 return Woken::End(ending);
             }
-            let Some(patience) = patience else {
+            state.urgent = false;
+            let wait = if state.written.is_empty() {
+                patience
+            } else {
+                Some(WAKE_AFTER)
+            };
+            state.idle = state.written.is_empty();
+            lingered = !state.idle;
+            let Some(wait) = wait else {
                 state = self
                     .given
                     .wait(state)
@@ -119,7 +153,7 @@ impl Handover {
             };
             let (woken, timeout) = self
                 .given
-                .wait_timeout(state, patience)
+                .wait_timeout(state, wait)
                 .unwrap_or_else(PoisonError::into_inner);
             state = woken;
             if timeout.timed_out() && state.written.is_empty() && state.end.is_none() {

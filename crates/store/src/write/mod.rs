@@ -1,12 +1,14 @@
 //! Writing: callers prepare, one queue, one writer.
 //!
 //! - `prepare`: what needs no order, on the caller's thread;
+//! - `front`: how callers reach the writer;
 //! - `queue`: where callers meet;
 //! - `recent`: conditions;
 //! - `chains`: the end of each chain, and the header of the next event;
-//! - `writer`: the thread that owns the journal.
+//! - `writer`: what owns the journal.
 
 pub(crate) mod chains;
+pub(crate) mod front;
 pub(crate) mod prepare;
 pub(crate) mod queue;
 pub(crate) mod recent;

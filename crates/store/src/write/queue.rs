@@ -88,6 +88,20 @@ impl<T: Sized> Queue<T> {
         Some(())
     }
 
+    /// Takes what waits without sleeping; whether anything did. `into` must be empty.
+    pub(crate) fn receive_more(&self, into: &mut VecDeque<T>) -> bool {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.bytes = 0;
+        std::mem::swap(&mut state.items, into);
+        !into.is_empty()
+    }
+
+    /// Whether it is open and nothing waits.
+    pub(crate) fn is_idle(&self) -> bool {
+        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        !state.closed && state.items.is_empty()
+    }
+
     /// Refuses everything from now on; what waits is still handed out.
     pub(crate) fn close(&self) {
         self.state

@@ -1,6 +1,6 @@
-//! The one writer: takes what waits, checks it in order, writes one group, waits for the disk, answers.
+//! The one writer: checks appends in order, writes one group, waits for the disk, answers.
 //!
-//! A group closes when it is large or when nothing more waits, never by a timer. Nobody is answered, not even with a refusal
+//! Nobody is answered, not even with a refusal
 //! that depends on the group, before the group's fdatasync returned. After a failure of the disk the writer stops: nothing
 //! more is acknowledged, and what the group held is known again when the ledger is opened next.
 
@@ -12,7 +12,7 @@ use tokio::sync::oneshot;
 
 use super::chains::{Appender, Marks, Moment};
 use super::prepare::Prepared;
-use super::queue::{Queue, Sized};
+use super::queue::Sized;
 use crate::append::{Level, Receipt};
 use crate::clock::{Clock, Reading, Watch};
 use crate::journal::frame::put;
@@ -70,11 +70,10 @@ enum Waiting {
     Done(Reply<()>, Result<(), Error>),
 }
 
-/// The state of the writer's thread.
+/// The state of the writer. Whoever holds it is the one writer; see `front`.
 #[derive(Debug)]
 pub(crate) struct Writer {
     view: Arc<View>,
-    queue: Arc<Queue<Request>>,
     handover: Arc<Handover>,
     journal: Journal,
     chains: BTreeMap<ChainId, Appender>,
@@ -90,7 +89,6 @@ pub(crate) struct Writer {
 impl Writer {
     pub(crate) fn new(
         view: Arc<View>,
-        queue: Arc<Queue<Request>>,
         handover: Arc<Handover>,
         journal: Journal,
         clock: Arc<dyn Clock>,
@@ -100,7 +98,6 @@ impl Writer {
         let (chains, marks) = chains;
         Self {
             view,
-            queue,
             handover,
             journal,
             chains,
@@ -114,17 +111,28 @@ impl Writer {
         }
     }
 
-    /// Runs until the queue is closed and empty.
-    pub(crate) fn run(&mut self) {
-        let mut inbox = VecDeque::new();
-        while self.queue.receive(&mut inbox).is_some() {
-            while let Some(request) = inbox.pop_front() {
-                self.take(request);
-                if self.journal.group_bytes() >= GROUP_BYTES {
-                    self.commit();
-                }
+    /// Takes in what was asked, in order; a group that is large enough is written on the way.
+    pub(crate) fn take_all(&mut self, inbox: &mut VecDeque<Request>) {
+        while let Some(request) = inbox.pop_front() {
+            self.take(request);
+            if self.is_full() {
+                self.commit();
             }
-            self.commit();
+        }
+    }
+
+    /// Whether the open group should take in nothing more.
+    pub(crate) const fn is_full(&self) -> bool {
+        self.journal.group_bytes() >= GROUP_BYTES
+    }
+
+    /// Writes one append as a group of its own.
+    pub(crate) fn append_now(&mut self, append: Box<Prepared>) -> Result<Outcome, Error> {
+        let outcome = self.append(append);
+        let stopped = self.commit();
+        match (outcome, stopped) {
+            (Ok(_), Some(error)) => Err(error),
+            (outcome, _) => outcome,
         }
     }
 
@@ -262,8 +270,7 @@ impl Writer {
     /// Adds the payload to the group, beginning a new segment where it does not fit into this one.
     fn push(&mut self, kind: Kind) -> Result<Placed, Error> {
         if !self.journal.fits(self.payload.len()) {
-            self.commit();
-            if let Some(error) = self.view.board.stopped() {
+            if let Some(error) = self.commit() {
                 return Err(error);
             }
             self.journal
@@ -273,29 +280,30 @@ impl Writer {
         Ok(self.journal.push(kind, &self.payload))
     }
 
-    /// Makes the group durable, shows it to everybody and answers.
-    fn commit(&mut self) {
-        let committed = self.journal.commit().map_err(|error| self.failed(error));
-        match committed {
-            Ok(()) => {
-                for written in &self.written {
-                    written.publish();
-                }
-                if !self.written.is_empty() {
-                    self.view.durable.send_replace(self.journal.durable());
-                }
-                self.waiting.drain(..).for_each(Waiting::answer);
-                self.handover.give(&mut self.written);
+    /// Makes the group durable, shows it to everybody and answers; the error if nothing can be written any more.
+    pub(crate) fn commit(&mut self) -> Option<Error> {
+        if self
+            .journal
+            .commit()
+            .map_err(|error| self.failed(error))
+            .is_err()
+        {
+            // The group may or may not survive: nobody is told that it did.
+            self.written.clear();
+            for waiting in self.waiting.drain(..) {
+                waiting.fail(self.view.board.stopped().unwrap_or(Error::Closed));
             }
-            Err(_) => {
-                // The group may or may not survive: nobody is told that it did.
-                for waiting in self.waiting.drain(..) {
-                    let error = self.view.board.stopped().unwrap_or(Error::Closed);
-                    waiting.fail(error);
-                }
-                self.written.clear();
-            }
+            return Some(self.view.board.stopped().unwrap_or(Error::Closed));
         }
+        for written in &self.written {
+            written.publish();
+        }
+        if !self.written.is_empty() {
+            self.view.durable.send_replace(self.journal.durable());
+        }
+        self.waiting.drain(..).for_each(Waiting::answer);
+        self.handover.give(&mut self.written);
+        None
     }
 
     fn failed(&self, error: std::io::Error) -> Error {
