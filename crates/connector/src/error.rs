@@ -170,7 +170,7 @@ codes! {
     /// The connector ended in the middle of it.
     EXECUTION_INTERRUPTED = "execution-interrupted", "The connector was interrupted while it executed the order";
     /// The connector does not know this kind, or not these parameters.
-    KIND_UNKNOWN = "kind-unknown", "The connector does not execute this kind of action with these parameters";
+    KIND_NOT_EXECUTED = "kind-not-executed", "The connector does not execute this kind of action with these parameters";
     /// The new document is not the next one.
-    DOCUMENT_REFUSED = "document-refused", "The new pinned document does not follow the one in force";
+    DOCUMENT_NOT_NEXT = "document-not-next", "The new pinned document does not follow the one in force";
 }

@@ -15,7 +15,7 @@ use crate::{
     Error,
     agent::{Agent, now},
     error::{
-        DOCUMENT_REFUSED, EXECUTION_INTERRUPTED, LIVE_BROKEN, PREVIEW_BROKEN, RELEASE_UNAVAILABLE,
+        DOCUMENT_NOT_NEXT, EXECUTION_INTERRUPTED, LIVE_BROKEN, PREVIEW_BROKEN, RELEASE_UNAVAILABLE,
         SITE_IO,
     },
     journal::Journal,
@@ -258,7 +258,7 @@ impl Agent {
             Err(why) => {
                 return self.give_up(
                     execution,
-                    DOCUMENT_REFUSED,
+                    DOCUMENT_NOT_NEXT,
                     vec![observed("document", false, &why)],
                 );
             }

@@ -18,7 +18,7 @@ use crate::{
     Error,
     agent::{Agent, now, pairing, ring, survivable},
     checkpoint,
-    error::{KIND_UNKNOWN, SITE_IO},
+    error::{KIND_NOT_EXECUTED, SITE_IO},
     observe::precondition,
     speak::{Sent, document},
     state::{Change, Entry, Execution, Report, State, Step},
@@ -57,7 +57,11 @@ impl Agent {
         match self.judge(delivery).await? {
             Ok(passed) => match change(passed.order()) {
                 Some(change) => self.accept(delivery, &passed, change).await,
-                None => self.refuse(KIND_UNKNOWN, *passed.order_digest(), Some(passed.order())),
+                None => self.refuse(
+                    KIND_NOT_EXECUTED,
+                    *passed.order_digest(),
+                    Some(passed.order()),
+                ),
             },
             Err(Refused {
                 refusal,

@@ -443,7 +443,7 @@ fn proofs_and_site() -> Vec<(&'static str, Spoil)> {
             }),
         ),
         (
-            "kind-unknown",
+            "kind-not-executed",
             InOrder(|_, inner, order| {
                 order.action_object.kind = "release.burn".parse().unwrap();
                 order.statements =
@@ -714,7 +714,9 @@ async fn an_observation_that_is_too_old_is_made_again_and_nothing_else_is_lost()
 
     // A ledger that went back keeps the message waiting; a message that is refused for good does not block the next.
     for (status, code, waits) in [
-        (409, "checkpoint-unknown", true),
+        (404, "checkpoint-unknown", true),
+        (409, "conflict", true),
+        (409, "wrong-state", false),
         (503, "overloaded", true),
         (422, "outcome-unknown", false),
     ] {

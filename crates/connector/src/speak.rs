@@ -46,13 +46,7 @@ fn failure(error: &countersign_transport::Error, message: &ConnectorMessage) -> 
     let code = refusal.code().to_owned();
     match (refusal, message) {
         (Refusal::ClockSkew { .. }, ConnectorMessage::Observed(_)) => Failure::Drop(code),
-        (
-            Refusal::Other {
-                status: 400 | 409 | 413 | 422,
-                ..
-            },
-            _,
-        ) if code != CHECKPOINT_UNKNOWN => {
+        (Refusal::Other { status, .. }, _) if is_final(*status, &code) => {
             tracing::error!(%error, "the control plane refused a message for good");
             Failure::Drop(code)
         }
@@ -60,13 +54,18 @@ fn failure(error: &countersign_transport::Error, message: &ConnectorMessage) -> 
     }
 }
 
+/// Malformed, too large, or refused by the domain. A conflict is only final if the action has ended some other way.
+fn is_final(status: u16, code: &str) -> bool {
+    matches!(status, 400 | 413 | 422) || (status == 409 && code == WRONG_STATE)
+}
+
 fn later(error: &countersign_transport::Error) -> Failure {
     tracing::warn!(%error, "a message was not taken; it is repeated");
     Failure::Later
 }
 
-/// The server's code for a checkpoint that its ledger does not have: its data went back.
-const CHECKPOINT_UNKNOWN: &str = "checkpoint-unknown";
+/// The server's code for an action that such an outcome cannot follow.
+const WRONG_STATE: &str = "wrong-state";
 
 impl Agent {
     fn head(state: &State, chain: ChainId, document: Digest) -> Result<Head, Error> {

@@ -20,7 +20,7 @@ pub struct Problem {
     pub detail: String,
     /// The server's clock, where the refusal is about clocks.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub time: Option<Time>,
+    pub server_time: Option<Time>,
 }
 
 /// Why the control plane took a message not.
@@ -55,11 +55,11 @@ impl Refusal {
             code: format!("http-{status}"),
             title: "the answer is no problem document".to_owned(),
             detail: String::new(),
-            time: None,
+            server_time: None,
         });
         match problem.code.as_str() {
             code if code == codes::CLOCK_SKEW.id => Self::ClockSkew {
-                server_time: problem.time,
+                server_time: problem.server_time,
             },
             code if code == codes::UNKNOWN_KEY.id => Self::UnknownKey,
             code if code == codes::MESSAGE_REPLAYED.id => Self::Replayed,
@@ -117,7 +117,7 @@ mod tests {
     #[test]
     fn refusals_are_read_by_code() {
         let time = "2026-11-22T04:00:00.000Z".parse().unwrap();
-        let body = br#"{"code":"clock-skew","title":"x","status":400,"time":"2026-11-22T04:00:00.000Z","type":"/errors/clock-skew"}"#;
+        let body = br#"{"code":"clock-skew","title":"x","status":400,"server_time":"2026-11-22T04:00:00.000Z","type":"/errors/clock-skew"}"#;
         assert_eq!(
             Refusal::read(400, body),
             Refusal::ClockSkew {
