@@ -1,4 +1,27 @@
-//! The store: the journal that is the truth, and the log in sled behind it.
+//! The store: a journal that is the truth, and a log in sled behind it that can always be made again.
+//!
+//! **Writing.** [`Ledger::append`] checks, salts and seals on the caller's thread; one writer orders the appends, checks their
+//! conditions, writes them as one frame each, and answers when an fdatasync has returned (`write`, `journal`). A thread behind
+//! it verifies every event again and takes it into trees, projections and sled (`log`). **Opening** runs that same code over
+//! the part of the journal that sled lacks (`recover`). **Reading** never waits for either. Formats: docs/format.md section 5.
+//!
+//! # What happens when
+//!
+//! - **The process is killed.** Everything acknowledged is in the journal. What was on its way is there whole or not at all;
+//!   sent again with the same key it is there once. A half-written end is cut off when the ledger is opened, and reported.
+//! - **The power fails.** The same: the journal is fdatasynced before anybody is answered, directories are fsynced when files
+//!   are made, and what sled lost it takes in again.
+//! - **The disk is full.** Segments are allocated whole and ahead, so this happens between commands. The writer stops:
+//!   [`Status::stopped`] says `disk-full`, reading goes on, and nothing more is acknowledged until the ledger is opened again.
+//! - **A write or an fdatasync fails.** What the file holds is then unknown, so the writer stops in the same way; it never
+//!   tries again on the same open file. The group that failed is not shown to readers, and is there whole, in part (only whole
+//!   commands, from its beginning) or not at all when the ledger is opened next.
+//! - **sled is lost, damaged or foreign.** It is set aside as `sled.aside-<n>` and made again, out loud, before any append is
+//!   accepted. Damage that is met while reading is healed from the journal if it links there.
+//! - **The journal is damaged** where it was durable. Nothing is cut and nothing is opened ([`Error::Damaged`]). An event that
+//!   does not verify makes its chain read-only, by name; the other chains go on.
+//! - **A second process** opens the directory: [`Error::Locked`], and nothing was touched.
+
 mod append;
 mod audit;
 mod blobs;

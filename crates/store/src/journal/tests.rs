@@ -1,5 +1,6 @@
 //! Damage done to a small journal, byte by byte: what comes back is what was written, or a torn tail, or damage by name.
 
+use std::os::unix::fs::FileExt;
 use std::path::Path;
 
 use super::file::Faults;
@@ -68,15 +69,18 @@ fn damage_everywhere(
     write(dir.path(), &GROUPS, closed);
     let path = segments(dir.path()).unwrap()[0].path.clone();
     let sound = std::fs::read(&path).unwrap();
-    for at in 0..sound.len() {
+    // In place, because a file that is truncated and written again is flushed by the file system each time.
+    let file = std::fs::OpenOptions::new().write(true).open(&path).unwrap();
+    for (at, byte) in (0_u64..).zip(&sound) {
         for bit in [0, 3, 7] {
-            let mut bytes = sound.clone();
-            bytes[at] ^= 1 << bit;
-            std::fs::write(&path, &bytes).unwrap();
-            check(at as u64, false, read(dir.path()));
+            file.write_all_at(&[byte ^ (1 << bit)], at).unwrap();
+            check(at, false, read(dir.path()));
         }
-        std::fs::write(&path, &sound[..at]).unwrap();
-        check(at as u64, true, read(dir.path()));
+        file.write_all_at(&[*byte], at).unwrap();
+    }
+    for at in (0..sound.len() as u64).rev() {
+        file.set_len(at).unwrap();
+        check(at, true, read(dir.path()));
     }
 }
 
