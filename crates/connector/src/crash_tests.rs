@@ -15,6 +15,8 @@ use countersign_chain::sha256;
 use countersign_evidence::{OrDash, OutcomeResult, PublicKey, message::TreeHead};
 use countersign_ids::{Digest, Nonce, Sequence, Time};
 
+use OutcomeResult::{Accepted, Failed, Succeeded, Undone};
+
 use crate::{
     Config, Error,
     agent::{Agent, now},
@@ -220,8 +222,6 @@ async fn check(page: Option<&str>, expected: &[(&str, &[OutcomeResult], bool)]) 
     assert_eq!(seen, expected);
 }
 
-use OutcomeResult::{Accepted, Failed, Succeeded, Undone};
-
 #[tokio::test]
 async fn a_sound_release_is_before_or_after() {
     let rows: &[(&str, &[OutcomeResult], bool)] = &[
@@ -305,5 +305,47 @@ async fn a_lost_write_while_taking_back_is_taken_back_again() {
         let agent = Agent::start(&config, layout).await.unwrap();
         assert_eq!(agent.site.releases.current().unwrap(), Some(one));
         assert_eq!(results(&agent), [Accepted, Undone]);
+    }
+}
+
+#[tokio::test]
+async fn a_start_does_not_hang_on_a_release_that_is_gone() {
+    // `gone`: which release was removed while the connector was down.
+    for (fail_at, stored, gone, expected) in [
+        (2, false, "before", (Failed, "two")),
+        (3, false, "before", (Succeeded, "two")),
+        (3, false, "after", (Undone, "one")),
+    ] {
+        let directory = tempfile::tempdir().unwrap();
+        let config = paired(directory.path());
+        let layout = Layout::new(directory.path());
+        let one = Releases::look(&layout.site()).current().unwrap().unwrap();
+        let two = install(directory.path(), "two", None);
+        let agent = Agent::start(&config, layout.clone()).await.unwrap();
+        let faulty = |inner| -> Box<dyn Disk> {
+            Box::new(Faulty {
+                inner,
+                fail_at,
+                stored,
+                writes: Arc::default(),
+            })
+        };
+        agent.journal().put_disk(faulty);
+        assert!(order(&agent, one, two).await.is_err());
+        let removed = agent
+            .site
+            .releases
+            .directory(if gone == "before" { &one } else { &two });
+        drop(agent);
+        std::fs::rename(&removed, directory.path().join("elsewhere")).unwrap();
+
+        let agent = Agent::start(&config, layout).await.unwrap();
+        let current = if expected.1 == "two" { two } else { one };
+        assert_eq!(results(&agent), [Accepted, expected.0], "{fail_at} {gone}");
+        assert_eq!(
+            agent.site.releases.current().unwrap(),
+            Some(current),
+            "{fail_at} {gone}"
+        );
     }
 }

@@ -20,7 +20,7 @@ use crate::{
     },
     journal::Journal,
     observe::precondition,
-    site::{Manifest, Releases, Report as Probed},
+    site::{Failure, ReleaseError, Releases, Report as Probed},
     speak::document,
     state::{Change, Ended, Entry, Execution, Report, State, Step},
 };
@@ -38,10 +38,7 @@ pub(crate) fn take_back(
     };
     let result = match (execution.step, execution.change) {
         (Step::Applied, _) => return Ok(()),
-        (Step::Applying, Change::Release { before, .. }) => {
-            releases.switch(before.get())?;
-            OutcomeResult::Undone
-        }
+        (Step::Applying, Change::Release { before, .. }) => go_back(releases, before.get())?,
         (Step::Prepared, _) | (Step::Applying, Change::Document { .. }) => OutcomeResult::Failed,
     };
     tracing::warn!(action = %execution.action, "an interrupted order was taken back");
@@ -59,6 +56,18 @@ pub(crate) fn take_back(
         },
     ];
     Ok(journal.write(entries)?)
+}
+
+/// Puts the link back. If the release to go back to is gone, what is live stays, and the result says so.
+fn go_back(releases: &Releases, before: Option<&Digest>) -> Result<OutcomeResult, Error> {
+    match releases.switch(before) {
+        Ok(()) => Ok(OutcomeResult::Undone),
+        Err(error @ ReleaseError::Missing { .. }) => {
+            tracing::error!(%error, "there is nothing to go back to");
+            Ok(OutcomeResult::Failed)
+        }
+        Err(error) => Err(error.into()),
+    }
 }
 
 fn rolled_back(code: Code) -> Entry {
@@ -153,8 +162,7 @@ impl Agent {
             && let Change::Release { before, after } = execution.change
             && execution.step == Step::Applied
         {
-            let manifest = self.site.releases.manifest(&after)?;
-            self.verify(&execution, before.get().copied(), &manifest, Vec::new())
+            self.verify(&execution, before.get().copied(), after, Vec::new())
                 .await?;
         }
         self.look().await.map(drop)
@@ -185,13 +193,12 @@ impl Agent {
         self.write(vec![Entry::Applying])?;
         if let Err(error) = self.site.releases.switch(Some(&after)) {
             // Whether the link changed before it failed is not asked: it is put back, or the next start does it.
-            self.site.releases.switch(before.as_ref())?;
+            go_back(&self.site.releases, before.as_ref())?;
             observations.push(observed("switch", false, &error.to_string()));
             return self.give_up(execution, SITE_IO, observations);
         }
         self.write(vec![Entry::Applied])?;
-        self.verify(execution, before, &manifest, observations)
-            .await
+        self.verify(execution, before, after, observations).await
     }
 
     /// Probes the live site; what is broken goes back by itself.
@@ -199,17 +206,13 @@ impl Agent {
         &self,
         execution: &Execution,
         before: Option<Digest>,
-        manifest: &Manifest,
+        after: Digest,
         mut observations: Vec<Observation>,
     ) -> Result<(), Error> {
-        let live = self
-            .site
-            .prober
-            .live(self.site.live.address(), manifest)
-            .await;
+        let live = self.probe_live(&after).await;
         observations.extend(probed("live", &live));
         if live.is_whole() {
-            let after = precondition(Some(manifest.digest()));
+            let after = precondition(Some(after));
             let end = End {
                 result: OutcomeResult::Succeeded,
                 code: None,
@@ -219,29 +222,41 @@ impl Agent {
             return self.end(execution, Entry::Verified { document: None }, end);
         }
         tracing::warn!(action = %execution.action, what = live.summary(), "the release is broken live and goes back");
-        self.site.releases.switch(before.as_ref())?;
-        if let Some(before) = before {
-            // Said, not decided on: there is nothing left to go back to.
-            let again = match self.site.releases.manifest(&before) {
-                Ok(previous) => probed(
-                    "restored",
-                    &self
-                        .site
-                        .prober
-                        .live(self.site.live.address(), &previous)
-                        .await,
-                ),
-                Err(error) => vec![observed("restored", false, &error.to_string())],
-            };
-            observations.extend(again);
+        let result = go_back(&self.site.releases, before.as_ref())?;
+        let current = self.site.releases.current()?;
+        if let Some(restored) = current {
+            // Said, not decided on: there is nothing more to go back to.
+            observations.extend(probed("restored", &self.probe_live(&restored).await));
         }
         let end = End {
-            result: OutcomeResult::Undone,
+            result,
             code: Some(LIVE_BROKEN),
-            after: precondition(before),
+            after: precondition(current),
             observations,
         };
         self.end(execution, rolled_back(LIVE_BROKEN), end)
+    }
+
+    /// A release that cannot even be read is broken.
+    async fn probe_live(&self, release: &Digest) -> Probed {
+        match self.site.releases.manifest(release) {
+            Ok(manifest) => {
+                self.site
+                    .prober
+                    .live(self.site.live.address(), &manifest)
+                    .await
+            }
+            Err(error) => {
+                let failure = Failure {
+                    page: "manifest.json".to_owned(),
+                    what: error.to_string(),
+                };
+                Probed {
+                    failures: vec![failure],
+                    ..Probed::default()
+                }
+            }
+        }
     }
 
     async fn replace_document(&self, execution: &Execution, digest: Digest) -> Result<(), Error> {

@@ -158,7 +158,7 @@ pub(crate) enum Entry {
     Applied,
     /// The change was made and seen.
     Verified { document: Option<PinnedDocument> },
-    /// The state before is in force.
+    /// The state before is in force, or could not be brought back; the result says which.
     RolledBack { code: String },
 }
 
