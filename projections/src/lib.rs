@@ -1,6 +1,19 @@
 //! Read models: pure folds of one chain's events into rows.
 //!
 //! One module per read model; no I/O, no clock, no randomness. What runs them and keeps their rows is `store`.
+//! Each folds one chain, so a digest over rows does not depend on how chains interleaved (design: projections).
+#![warn(clippy::wildcard_enum_match_arm)]
+
+mod counts;
+mod queue;
+mod row;
+mod sites;
+mod timeline;
+
+pub use counts::Counts;
+pub use queue::Queue;
+pub use sites::Sites;
+pub use timeline::Timeline;
 
 use countersign_chain::Header;
 use countersign_events::Event;
@@ -58,5 +71,10 @@ pub trait Projection: Send + Sync {
 /// Every read model of this program.
 #[must_use]
 pub fn all() -> Vec<Box<dyn Projection>> {
-    Vec::new()
+    vec![
+        Box::new(Timeline),
+        Box::new(Queue),
+        Box::new(Sites),
+        Box::new(Counts),
+    ]
 }

@@ -259,43 +259,36 @@ fn action(tenant: &mut Tenant, actor: &Actor, at: Time, event: &events::Action) 
             };
             go(tenant, &delivered.action, to, at);
         }
-        A::Accepted(outcome) => settle(
-            tenant,
-            &outcome.action,
-            State::Accepted,
-            at,
-            &outcome.envelope,
-        ),
-        A::Refused(outcome) => settle(
-            tenant,
-            &outcome.action,
-            State::Refused,
-            at,
-            &outcome.envelope,
-        ),
-        A::Succeeded(outcome) => settle(
-            tenant,
-            &outcome.action,
-            State::Succeeded,
-            at,
-            &outcome.envelope,
-        ),
-        A::Failed(outcome) => settle(
-            tenant,
-            &outcome.action,
-            State::Failed,
-            at,
-            &outcome.envelope,
-        ),
-        A::Undone(outcome) => settle(
-            tenant,
-            &outcome.action,
-            State::Undone,
-            at,
-            &outcome.envelope,
-        ),
+        A::Accepted(_) | A::Refused(_) | A::Succeeded(_) | A::Failed(_) | A::Undone(_) => {
+            if let Some((id, to, envelope)) = outcome(event) {
+                settle(tenant, id, to, at, envelope);
+            }
+        }
         A::Expired(expired) => go(tenant, &expired.action, State::Expired, at),
         A::Unresolved(unresolved) => go(tenant, &unresolved.action, State::Unresolved, at),
+    }
+}
+
+/// The action, the state and the message of an outcome.
+const fn outcome(event: &events::Action) -> Option<(&ActionId, State, &Envelope)> {
+    use events::Action as A;
+    match event {
+        A::Accepted(outcome) => Some((&outcome.action, State::Accepted, &outcome.envelope)),
+        A::Refused(outcome) => Some((&outcome.action, State::Refused, &outcome.envelope)),
+        A::Succeeded(outcome) => Some((&outcome.action, State::Succeeded, &outcome.envelope)),
+        A::Failed(outcome) => Some((&outcome.action, State::Failed, &outcome.envelope)),
+        A::Undone(outcome) => Some((&outcome.action, State::Undone, &outcome.envelope)),
+        A::Proposed(_)
+        | A::Assessed(_)
+        | A::Approved(_)
+        | A::Rejected(_)
+        | A::ApprovalWithdrawn(_)
+        | A::Withdrawn(_)
+        | A::Revoked(_)
+        | A::Authorized(_)
+        | A::Delivered(_)
+        | A::Expired(_)
+        | A::Unresolved(_) => None,
     }
 }
 
