@@ -1,1 +1,40 @@
-//! (placeholder)
+//! The control plane without a face: an open ledger, the domain's decisions, and what follows from events and time.
+//!
+//! The only place where state is loaded, decided on and appended; HTTP is `api`, files and journals are `store`. Entry
+//! points: [`Service::start`], [`Service::authenticate`], and one method per command and per read. A command is idempotent
+//! by its `Request`; a refusal is an [`Error`] with a stable code. docs/format.md sections 2 to 4 say what is appended.
+
+mod access;
+mod actions;
+mod beats;
+mod checkpoints;
+mod connector;
+mod delivery;
+mod engine;
+mod error;
+mod genesis;
+mod judge;
+mod keyfiles;
+mod model;
+mod platform;
+mod policies;
+mod reactor;
+mod reads;
+mod ready;
+mod secrets;
+mod service;
+mod state;
+mod subjects;
+mod tenants;
+
+pub use access::{Access, Need, PlatformAccess, TenantAccess};
+pub use error::{CODES, Class, Error};
+pub use model::{
+    ActionDetail, Ballot, Config, Enrolment, EventsPage, HistoryLine, Invitation, IssuedToken,
+    NewFreeze, NewSite, NewTenant, NewToken, Preview, Proposal, Proposed, Readiness, Request,
+    SaltedReason, SiteDetail, TenantInfo,
+};
+pub use policies::Policies;
+pub use reads::Follow;
+pub use secrets::BearerToken;
+pub use service::Service;

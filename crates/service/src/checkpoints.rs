@@ -1,0 +1,134 @@
+//! Checkpoints: what a chain was, signed; and the heads of all chains, recorded on the platform's.
+//!
+//! A note is signed over durable events only, and its own frame is durable before it leaves the process.
+
+use std::collections::BTreeMap;
+
+use countersign_chain::checkpoint::{head_leaf, origin};
+use countersign_chain::merkle::{Frontier, leaf_hash};
+use countersign_chain::{Checkpoint, CommandKey, TreeHead};
+use countersign_events::Event;
+use countersign_events::heads::Recorded;
+use countersign_ids::{Actor, ChainId, Digest, EventId, Sequence};
+use countersign_store::{Append, Condition, Ledger, NewEvent, Stamp};
+use ed25519_dalek::SigningKey;
+
+use crate::Error;
+use crate::platform::HeadsBasis;
+
+/// Signs what a chain is now; the last checkpoint again where nothing came since.
+pub(crate) async fn sign(
+    ledger: &Ledger,
+    ledger_origin: &str,
+    key: &SigningKey,
+    chain: &ChainId,
+) -> Result<countersign_store::Checkpoint, Error> {
+    let head = ledger.tree_head(chain)?;
+    if let Some(last) = ledger
+        .last_checkpoint(chain)
+        .filter(|last| last.size == head.size)
+    {
+        return Ok(last);
+    }
+    let head = TreeHead {
+        size: head.size,
+        root: head.root,
+    };
+    let note = Checkpoint {
+        origin: origin(ledger_origin, chain),
+        head,
+    }
+    .sign(key)
+    .map_err(Error::internal)?;
+    Ok(ledger.record_checkpoint(chain, note).await?)
+}
+
+/// The heads of all announced chains: the event, and the blob with the leaves that changed.
+#[derive(Debug)]
+pub(crate) struct Heads {
+    pub(crate) event: Recorded,
+    pub(crate) blob: Vec<u8>,
+    pub(crate) sizes: BTreeMap<ChainId, u64>,
+}
+
+/// Collects the heads of the chains in order of their numbers. `before` has the sizes in the heads before, where this
+/// process recorded them.
+///
+/// Returns none where nothing changed since.
+pub(crate) fn collect(
+    ledger: &Ledger,
+    basis: &HeadsBasis,
+    before: &BTreeMap<ChainId, u64>,
+) -> Result<Option<Heads>, Error> {
+    let mut sizes = BTreeMap::new();
+    let mut tree = Frontier::new();
+    let mut changed = Vec::new();
+    for (number, chain) in (0_u64..).zip(&basis.chains) {
+        let head = ledger.tree_head(chain)?;
+        let leaf = leaf(ledger, chain, head.size)?;
+        let before = before
+            .get(chain)
+            .copied()
+            .unwrap_or_else(|| ledger.recorded(chain));
+        if number >= basis.recorded || before < head.size {
+            changed.extend_from_slice(&leaf);
+        }
+        sizes.insert(chain.clone(), head.size);
+        tree.push(leaf_hash(&leaf));
+    }
+    if changed.is_empty() {
+        return Ok(None);
+    }
+    let digest = countersign_chain::sha256(&changed);
+    let event = Recorded {
+        size: tree.size(),
+        root: Digest::from_bytes(tree.root()),
+        keys: basis.keys,
+        blobs: vec![digest],
+    };
+    Ok(Some(Heads {
+        event,
+        blob: changed,
+        sizes,
+    }))
+}
+
+fn leaf(ledger: &Ledger, chain: &ChainId, size: u64) -> Result<Vec<u8>, Error> {
+    let root = ledger.root_at(chain, size)?;
+    let last = size
+        .checked_sub(1)
+        .map(|last| ledger.event(chain, Sequence::new(last)))
+        .transpose()?;
+    Ok(head_leaf(
+        &chain.to_string(),
+        &TreeHead { size, root },
+        last.map(|entry| entry.hash()).as_ref(),
+    ))
+}
+
+/// A command of the platform's chain that is caused by its newest event, and refused if that is not the newest any more.
+pub(crate) fn append(
+    event: impl Into<Event>,
+    subject: &str,
+    actor: Actor,
+    last: (EventId, u64),
+) -> Result<Append, Error> {
+    let (cause, seen) = last;
+    let event = event.into();
+    let new = NewEvent {
+        event_type: event.event_type(),
+        subject: subject.parse()?,
+        site: None,
+        retention: event.retention(),
+        body: event.encode().map_err(Error::internal)?,
+        seal: None,
+        platformhead: Stamp::None,
+        valid: None,
+    };
+    let key = CommandKey::Event(cause);
+    Ok(Append {
+        condition: Some(Condition::unchanged(seen)),
+        causation: Some(cause),
+        ..Append::new(ChainId::platform(), actor, key, vec![new])
+    })
+}

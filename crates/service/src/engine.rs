@@ -1,0 +1,268 @@
+//! Commands: bring the fold of a chain up to date, let the domain decide, append under a condition, again on a conflict.
+//!
+//! A fold is a cache: everything in it comes from durable, verified events, and a restart makes it again. Nothing is
+//! decided here; the closures that callers pass are the domain's.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use countersign_chain::CommandKey;
+use countersign_domain::{Blob, Decision, Draft};
+use countersign_events::Event;
+use countersign_ids::{Actor, ChainId, EventId, RequestDigest, Retention};
+use countersign_store::{Append, Condition, Entry, Ledger, Match, NewEvent, Receipt, Stamp};
+
+use crate::Error;
+
+/// How often a command is decided again before the caller is told to come back.
+pub(crate) const ATTEMPTS: usize = 16;
+/// How many events are folded at once.
+const PAGE: usize = 512;
+
+/// What a fold of one chain can do.
+pub(crate) trait Fold: Send + 'static {
+    /// How many events were folded.
+    fn size(&self) -> u64;
+    /// Folds the next event.
+    fn fold(&mut self, entry: &Entry, event: Option<&Event>) -> Result<(), String>;
+}
+
+/// The folds of all chains of one kind.
+#[derive(Debug)]
+pub(crate) struct Folds<F> {
+    chains: Mutex<BTreeMap<ChainId, Arc<Mutex<F>>>>,
+}
+
+impl<F> Default for Folds<F> {
+    fn default() -> Self {
+        Self {
+            chains: Mutex::new(BTreeMap::new()),
+        }
+    }
+}
+
+impl<F: Fold> Folds<F> {
+    /// Looks at the state of a chain, with everything durable folded in.
+    pub(crate) fn look<T>(
+        &self,
+        ledger: &Ledger,
+        chain: &ChainId,
+        begin: impl FnOnce() -> F,
+        look: impl FnOnce(&F) -> T,
+    ) -> Result<T, Error> {
+        let fold = Arc::clone(
+            lock(&self.chains)
+                .entry(chain.clone())
+                .or_insert_with(|| Arc::new(Mutex::new(begin()))),
+        );
+        let mut fold = lock(&fold);
+        advance(ledger, chain, &mut *fold)?;
+        Ok(look(&fold))
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // What is locked here is replaced or advanced by whole events, so a panic elsewhere leaves it usable.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Folds what the ledger has beyond the fold.
+fn advance<F: Fold>(ledger: &Ledger, chain: &ChainId, fold: &mut F) -> Result<(), Error> {
+    loop {
+        let entries = ledger.read(chain, fold.size(), PAGE)?;
+        for entry in &entries {
+            let corrupt = |detail: String| Error::Corrupt {
+                chain: chain.clone(),
+                sequence: entry.sequence(),
+                detail,
+            };
+            let event = decode(entry).map_err(corrupt)?;
+            fold.fold(entry, event.as_ref()).map_err(corrupt)?;
+        }
+        if entries.len() < PAGE {
+            return Ok(());
+        }
+    }
+}
+
+/// The event in an entry; none for a personal body, which decides nothing and is not opened.
+pub(crate) fn decode(entry: &Entry) -> Result<Option<Event>, String> {
+    let header = entry.header();
+    match (header.retention, entry.body()) {
+        (Retention::Personal, _) => Ok(None),
+        (_, Some(body)) => Event::decode(&header.event_type, body)
+            .map(Some)
+            .map_err(|error| error.to_string()),
+        (_, None) => Err("its body is absent".to_owned()),
+    }
+}
+
+/// Who sends a command, and what makes it the same command when it is sent again.
+#[derive(Debug, Clone)]
+pub(crate) struct Command {
+    pub(crate) actor: Actor,
+    pub(crate) key: CommandKey,
+    pub(crate) request: Option<RequestDigest>,
+    pub(crate) causation: Option<EventId>,
+    pub(crate) traceparent: Option<String>,
+}
+
+impl Command {
+    /// What follows from an event, once.
+    pub(crate) const fn following(actor: Actor, cause: EventId) -> Self {
+        Self {
+            actor,
+            key: CommandKey::Event(cause),
+            request: None,
+            causation: Some(cause),
+            traceparent: None,
+        }
+    }
+}
+
+/// What a decision amounts to: events to append, and the size of the chains that it was made on.
+#[derive(Debug)]
+pub(crate) struct Decided {
+    pub(crate) decision: Decision,
+    pub(crate) seen: u64,
+    pub(crate) platform_seen: u64,
+}
+
+/// Decides and appends until the decision stands, or the domain says no.
+///
+/// Returns no receipt where the decision is that nothing is to be done.
+pub(crate) async fn run(
+    ledger: &Ledger,
+    chain: &ChainId,
+    command: &Command,
+    mut decide: impl FnMut() -> Result<Decided, Error> + Send,
+) -> Result<Option<Receipt>, Error> {
+    if let Some(receipt) = accepted(ledger, chain, command)? {
+        return Ok(Some(receipt));
+    }
+    for _ in 0..ATTEMPTS {
+        if let Committed::Done(receipt) = commit(ledger, chain, command, decide()?).await? {
+            return Ok(receipt);
+        }
+    }
+    Err(Error::Contended {
+        chain: chain.clone(),
+    })
+}
+
+/// What became of one decision.
+#[derive(Debug)]
+pub(crate) enum Committed {
+    /// It stands, or there was nothing to write.
+    Done(Option<Receipt>),
+    /// The chain moved: decide again.
+    Again,
+}
+
+/// Appends a decision, its blobs first.
+pub(crate) async fn commit(
+    ledger: &Ledger,
+    chain: &ChainId,
+    command: &Command,
+    decided: Decided,
+) -> Result<Committed, Error> {
+    if decided.decision.drafts.is_empty() {
+        return Ok(Committed::Done(None));
+    }
+    store(ledger, chain, &decided.decision.blobs).await?;
+    match ledger.append(append(chain, command, decided)?).await {
+        Err(error) if error.decide_again() => Ok(Committed::Again),
+        other => Ok(Committed::Done(Some(other?))),
+    }
+}
+
+/// Stores the blobs that events will name; they are durable when this returns.
+async fn store(ledger: &Ledger, chain: &ChainId, blobs: &[Blob]) -> Result<(), Error> {
+    if blobs.is_empty() {
+        return Ok(());
+    }
+    let (files, chain, blobs) = (ledger.blobs().clone(), chain.clone(), blobs.to_vec());
+    let put = move || {
+        blobs
+            .iter()
+            .try_for_each(|blob| files.put_expected(&chain, &blob.digest, &blob.bytes))
+    };
+    Ok(tokio::task::spawn_blocking(put)
+        .await
+        .map_err(Error::internal)??)
+}
+
+/// The receipt of a command that was accepted before, whatever became of the state since.
+pub(crate) fn accepted(
+    ledger: &Ledger,
+    chain: &ChainId,
+    command: &Command,
+) -> Result<Option<Receipt>, Error> {
+    let Some(receipt) = ledger.receipt_for(chain, &command.actor, &command.key)? else {
+        return Ok(None);
+    };
+    if ledger.event(chain, receipt.first)?.header().requestdigest != command.request {
+        return Err(countersign_store::Error::Mismatch {
+            command: receipt.command,
+        }
+        .into());
+    }
+    Ok(Some(Receipt {
+        replayed: true,
+        ..receipt
+    }))
+}
+
+fn append(chain: &ChainId, command: &Command, decided: Decided) -> Result<Append, Error> {
+    let Decided {
+        decision,
+        seen,
+        platform_seen,
+    } = decided;
+    let events = decision
+        .drafts
+        .into_iter()
+        .map(|draft| new_event(draft, platform_seen))
+        .collect::<Result<_, _>>()?;
+    let matching = decision
+        .guards
+        .into_iter()
+        .map(|guard| Match {
+            types: guard.types,
+            subject: guard.subject,
+            site: guard.site,
+        })
+        .collect();
+    Ok(Append {
+        request_digest: command.request,
+        condition: Some(Condition { seen, matching }),
+        causation: command.causation,
+        traceparent: command.traceparent.clone(),
+        ..Append::new(
+            chain.clone(),
+            command.actor.clone(),
+            command.key.clone(),
+            events,
+        )
+    })
+}
+
+fn new_event(draft: Draft, platform_seen: u64) -> Result<NewEvent, Error> {
+    Ok(NewEvent {
+        event_type: draft.event.event_type(),
+        subject: draft.subject,
+        site: draft.site,
+        retention: draft.event.retention(),
+        body: draft.event.encode().map_err(Error::internal)?,
+        seal: draft.seal,
+        platformhead: match draft.stamp {
+            countersign_domain::Stamp::None => Stamp::None,
+            countersign_domain::Stamp::Newest => Stamp::Newest,
+            countersign_domain::Stamp::Fresh => Stamp::Fresh {
+                seen: platform_seen,
+            },
+            countersign_domain::Stamp::Restates(head) => Stamp::Restates(head),
+        },
+        valid: draft.valid,
+    })
+}

@@ -1,0 +1,169 @@
+//! The beginning of a ledger: its genesis key, its first keys, and the statement that adds them.
+
+use std::path::Path;
+
+use countersign_chain::CommandKey;
+use countersign_events::keys::{Changed, Created};
+use countersign_events::{Event, Keys};
+use countersign_evidence::keys::{AddedKey, KeyStatement, Role};
+use countersign_evidence::wire::{self, OrDash, V1};
+use countersign_evidence::{Envelope, KeyRing, PayloadType, PublicKey};
+use countersign_ids::{ChainId, LedgerId};
+use countersign_store::{Append, Condition, Layout, Ledger, NewEvent, Stamp};
+use ed25519_dalek::SigningKey;
+
+use crate::engine::decode;
+use crate::keyfiles::{self, Signers};
+use crate::model::Config;
+use crate::{Error, access};
+
+/// How many digits of the ledger's id stand in an origin that nobody chose.
+const ORIGIN_DIGITS: usize = 16;
+/// How many events are read at once.
+const PAGE: usize = 512;
+
+/// Opens the ledger of a data directory, making one with a new genesis key if there is none.
+pub(crate) fn open(config: &Config) -> Result<Ledger, Error> {
+    if !Layout::new(&config.data).is_ledger() {
+        let genesis = keyfiles::load_or_create(&config.genesis)?;
+        Ledger::create(
+            &config.data,
+            genesis.verifying_key().to_bytes(),
+            &config.store,
+        )?;
+        tracing::info!(genesis = %config.genesis.display(), "made a ledger; keep the genesis key apart from the server");
+    }
+    Ok(Ledger::open(&config.data, config.store.clone())?)
+}
+
+/// The keys that the running server signs with; made with a new ledger, and only then.
+pub(crate) fn signers(keys: &Path, is_new: bool) -> Result<Signers, Error> {
+    let read = if is_new {
+        keyfiles::load_or_create
+    } else {
+        keyfiles::load
+    };
+    Ok(Signers {
+        checkpoint: read(&keys.join("checkpoint.pem"))?,
+        order: read(&keys.join("order.pem"))?,
+    })
+}
+
+/// Writes the platform's first event: the first key statement.
+pub(crate) fn begin(ledger: &Ledger, config: &Config, signers: &Signers) -> Result<(), Error> {
+    let id = ledger.description().ledger;
+    let genesis = keyfiles::load(&config.genesis)?;
+    if genesis.verifying_key().to_bytes() != ledger.description().genesis {
+        return Err(Error::KeyFileOther {
+            path: config.genesis.clone(),
+        });
+    }
+    let named: String = id.hex().chars().take(ORIGIN_DIGITS).collect();
+    let origin = config
+        .origin
+        .clone()
+        .unwrap_or_else(|| format!("countersign/{named}"));
+    let event = Event::from(Created {
+        envelope: statement(&id, &origin, &genesis, signers)?,
+    });
+    let new = NewEvent {
+        event_type: event.event_type(),
+        subject: "keys".parse()?,
+        site: None,
+        retention: event.retention(),
+        body: event.encode().map_err(Error::internal)?,
+        seal: None,
+        platformhead: Stamp::None,
+        valid: None,
+    };
+    let key = CommandKey::Key(id.to_string());
+    ledger.append_blocking(Append {
+        condition: Some(Condition::unchanged(0)),
+        ..Append::new(ChainId::platform(), access::service()?, key, vec![new])
+    })?;
+    Ok(())
+}
+
+/// Follows the ledger's key statements; the origin of its checkpoints, if the server's keys are those in force.
+pub(crate) fn check(ledger: &Ledger, keys: &Path, signers: &Signers) -> Result<String, Error> {
+    let mut ring: Option<KeyRing> = None;
+    let mut from = 0;
+    loop {
+        let entries = ledger.read(&ChainId::platform(), from, PAGE)?;
+        for entry in &entries {
+            let corrupt = |detail: String| Error::Corrupt {
+                chain: ChainId::platform(),
+                sequence: entry.sequence(),
+                detail,
+            };
+            let Some(Event::Keys(event)) = decode(entry).map_err(corrupt)? else {
+                continue;
+            };
+            let (Keys::Created(Created { envelope }) | Keys::Changed(Changed { envelope })) =
+                &event;
+            match &mut ring {
+                Some(ring) => drop(
+                    ring.follow(envelope)
+                        .map_err(|error| corrupt(error.to_string()))?,
+                ),
+                None => {
+                    let first = KeyRing::begin(&ledger.description().ledger, envelope);
+                    ring = Some(first.map_err(|error| corrupt(error.to_string()))?);
+                }
+            }
+        }
+        if entries.len() < PAGE {
+            break;
+        }
+        from += u64::try_from(PAGE).map_err(Error::internal)?;
+    }
+    let ring = ring.ok_or_else(|| Error::internal("the ledger has no key statement"))?;
+    for (role, key, file) in [
+        (Role::Checkpoint, &signers.checkpoint, "checkpoint.pem"),
+        (Role::Order, &signers.order, "order.pem"),
+    ] {
+        if !ring
+            .current(role)
+            .any(|held| held.key == PublicKey::from(key))
+        {
+            return Err(Error::KeyFileOther {
+                path: keys.join(file),
+            });
+        }
+    }
+    Ok(ring.origin().to_owned())
+}
+
+/// The first key statement, signed by genesis and by each key that it adds.
+fn statement(
+    ledger: &LedgerId,
+    origin: &str,
+    genesis: &SigningKey,
+    signers: &Signers,
+) -> Result<Envelope, Error> {
+    let added = |role, name: &str, key: &SigningKey| AddedKey {
+        role,
+        name: name.to_owned(),
+        key: PublicKey::from(key),
+    };
+    let statement = KeyStatement {
+        v: V1,
+        ledger: *ledger,
+        version: 1,
+        previous: OrDash::NONE,
+        origin: Some(origin.to_owned()),
+        add: vec![
+            added(Role::Genesis, "genesis", genesis),
+            added(Role::Checkpoint, origin, &signers.checkpoint),
+            added(Role::Order, "order-1", &signers.order),
+        ],
+        end: Vec::new(),
+        quorum: None,
+    };
+    let payload = wire::canonical(&statement).map_err(Error::internal)?;
+    Ok(Envelope::sign(
+        PayloadType::Keys,
+        payload,
+        [genesis, &signers.checkpoint, &signers.order],
+    ))
+}

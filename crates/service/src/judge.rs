@@ -1,0 +1,185 @@
+//! Policy at work: assessing an action, and minting its order.
+//!
+//! Policy is evaluated away from the writer, on facts that the domain computed; the domain then checks that the answer is
+//! one to the question which the chain asks at that moment. Blobs are stored before the event that names them.
+
+use std::sync::Arc;
+
+use countersign_domain::{
+    Assess, Blob, Command as TenantCommand, Decision, Facts, Mint, PolicyInput, Rejection, Tenant,
+    compose,
+};
+use countersign_events::{self as events, Event};
+use countersign_ids::{ActionId, Nonce, TenantId, Time};
+use countersign_policy::{Assessment, PolicySet};
+use countersign_store::Receipt;
+
+use crate::engine::{ATTEMPTS, Command, Committed, accepted, commit, decode};
+use crate::keyfiles::Signers;
+use crate::service::Inner;
+use crate::{Error, secrets};
+
+impl Inner {
+    /// The policies in force, read without holding up the runtime.
+    pub(crate) async fn policy_set(self: &Arc<Self>) -> Result<Arc<PolicySet>, Error> {
+        let inner = Arc::clone(self);
+        tokio::task::spawn_blocking(move || inner.policies.current())
+            .await
+            .map_err(Error::internal)
+    }
+
+    /// Puts a question to the policies in force.
+    pub(crate) async fn evaluate(
+        self: &Arc<Self>,
+        question: PolicyInput,
+    ) -> Result<(Arc<PolicySet>, Assessment), Error> {
+        let inner = Arc::clone(self);
+        let evaluate = move || {
+            let set = inner.policies.current();
+            let assessment = set.assess(&question)?;
+            Ok((set, assessment))
+        };
+        tokio::task::spawn_blocking(evaluate)
+            .await
+            .map_err(Error::internal)?
+    }
+
+    /// Opens the next round of an action with the verdict of policy.
+    pub(crate) async fn assess(
+        self: &Arc<Self>,
+        tenant: &TenantId,
+        action: &ActionId,
+        command: &Command,
+    ) -> Result<Option<Receipt>, Error> {
+        self.judge(tenant, command, Question::Round(action)).await
+    }
+
+    /// Mints the order of an action, if policy permits it on the votes that stand.
+    pub(crate) async fn mint(
+        self: &Arc<Self>,
+        tenant: &TenantId,
+        action: &ActionId,
+        command: &Command,
+    ) -> Result<Option<Receipt>, Error> {
+        let receipt = self
+            .judge(tenant, command, Question::Mint(action, secrets::nonce()?))
+            .await?;
+        // Whoever verifies the order needs a checkpoint that covers it.
+        self.checkpoint(&tenant.chain()).await?;
+        Ok(receipt)
+    }
+
+    /// Asks policy, and decides on its answer once that is an answer to what the chain asks now.
+    async fn judge(
+        self: &Arc<Self>,
+        tenant: &TenantId,
+        command: &Command,
+        question: Question<'_>,
+    ) -> Result<Option<Receipt>, Error> {
+        self.open_for_work()?;
+        let chain = tenant.chain();
+        if let Some(receipt) = accepted(&self.ledger, &chain, command)? {
+            return Ok(Some(receipt));
+        }
+        for _ in 0..ATTEMPTS {
+            let facts = Facts {
+                now: self.now(),
+                actor: command.actor.clone(),
+            };
+            let asked = self.tenant(tenant, |fold| question.ask(&fold.tenant, facts.now))??;
+            let (set, answer) = self.evaluate(asked).await?;
+            let mut decided = match self.decide_once(tenant, |state| {
+                question.decide(state, &facts, &answer, &self.signers)
+            }) {
+                Ok(decided) => decided,
+                Err(Error::Rejected(rejection))
+                    if matches!(*rejection, Rejection::AssessmentStale { .. }) =>
+                {
+                    continue;
+                }
+                Err(error) => return Err(error),
+            };
+            decided.decision.blobs.push(Blob {
+                digest: *set.digest(),
+                bytes: set.blob().to_vec(),
+            });
+            decided.decision.blobs.push(Blob {
+                digest: answer.outcome.entities_digest,
+                bytes: answer.entities,
+            });
+            if let Committed::Done(receipt) = commit(&self.ledger, &chain, command, decided).await?
+            {
+                return Ok(receipt);
+            }
+        }
+        Err(Error::Contended { chain })
+    }
+
+    /// Why the newest verdict on an action is what it is.
+    pub(crate) fn reasons(
+        &self,
+        tenant: &TenantId,
+        action: &ActionId,
+    ) -> Result<Vec<String>, Error> {
+        let newest = self.tenant(tenant, |fold| {
+            fold.newest(action, "assessed").map(|trace| trace.sequence)
+        })?;
+        let Some(sequence) = newest else {
+            return Ok(Vec::new());
+        };
+        let entry = self.ledger.event(&tenant.chain(), sequence)?;
+        Ok(match decode(&entry) {
+            Ok(Some(Event::Action(events::Action::Assessed(assessed)))) => assessed.reasons,
+            _ => Vec::new(),
+        })
+    }
+}
+
+/// What policy is asked for.
+#[derive(Debug, Clone, Copy)]
+enum Question<'a> {
+    /// The next round of an action.
+    Round(&'a ActionId),
+    /// Its order, with the nonce that it would have.
+    Mint(&'a ActionId, Nonce),
+}
+
+impl Question<'_> {
+    fn ask(self, state: &Tenant, now: Time) -> Result<PolicyInput, Rejection> {
+        match self {
+            Self::Round(action) => state.question(action, now),
+            Self::Mint(action, _) => state.question_at_mint(action, now),
+        }
+    }
+
+    fn decide(
+        self,
+        state: &Tenant,
+        facts: &Facts,
+        answer: &Assessment,
+        signers: &Signers,
+    ) -> Result<Decision, Rejection> {
+        let outcome = answer.outcome.clone();
+        let what = match self {
+            Self::Round(action) => TenantCommand::from(Assess {
+                action: action.clone(),
+                outcome,
+            }),
+            Self::Mint(action, nonce) => {
+                let order = compose(state, action, nonce, facts.now)?;
+                let envelope =
+                    order
+                        .sign(&signers.order)
+                        .map_err(|_| Rejection::OrderMismatch {
+                            member: "signature",
+                        })?;
+                TenantCommand::from(Mint {
+                    action: action.clone(),
+                    envelope,
+                    outcome,
+                })
+            }
+        };
+        countersign_domain::decide(state, &what, facts)
+    }
+}

@@ -1,0 +1,245 @@
+//! What follows from events and from time: assessing, minting, expiring; restating; checkpoints and heads of bounded age.
+//!
+//! A reaction is found in the state, not in the event that led to it, so a crash at any point forgets nothing: the next
+//! start looks at the same state. Its command id derives from the last event of its action and the kind of work, so nothing
+//! happens twice either. No effect lives in a task alone.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, PoisonError};
+use std::time::Duration;
+
+use countersign_domain::{Due, due};
+use countersign_events::clock::SteppedBack;
+use countersign_ids::{ChainId, Digest, EventId, TenantId};
+use tokio::time::{MissedTickBehavior, interval};
+
+use crate::Error;
+use crate::access::reactor;
+use crate::checkpoints::{Heads, append};
+use crate::engine::{ATTEMPTS, Command};
+use crate::platform::PlatformFold;
+use crate::service::Inner;
+
+/// How often time and the policy files are looked at.
+const TICK: Duration = Duration::from_millis(500);
+/// How many rounds of reactions to reactions are followed before others get their turn.
+const ROUNDS: usize = 16;
+
+/// The newest event of the platform's chain, and how many there are.
+type Newest = (EventId, u64);
+
+/// Starts the tasks. They end when the service stops.
+pub(crate) fn spawn(inner: &Arc<Inner>) {
+    inner.tasks.spawn(follow(Arc::clone(inner)));
+    inner.tasks.spawn(keep_checkpoints(Arc::clone(inner)));
+    inner.tasks.spawn(keep_heads(Arc::clone(inner)));
+}
+
+/// Settles every tenant whose chain, time or policy moved.
+async fn follow(inner: Arc<Inner>) {
+    let mut changes = inner.ledger.subscribe();
+    let mut settled: BTreeMap<TenantId, (u64, Digest)> = BTreeMap::new();
+    let mut tick = interval(TICK);
+    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        changes.mark_unchanged();
+        if let Err(error) = settle_all(&inner, &mut settled).await {
+            report(&error);
+        }
+        tokio::select! {
+            changed = changes.changed() => if changed.is_err() { return },
+            _ = tick.tick() => settled.clear(),
+            () = inner.stop.cancelled() => return,
+        }
+    }
+}
+
+async fn settle_all(
+    inner: &Arc<Inner>,
+    settled: &mut BTreeMap<TenantId, (u64, Digest)>,
+) -> Result<(), Error> {
+    inner.note_clock().await?;
+    let policy = *inner.policy_set().await?.digest();
+    for tenant in inner.tenant_ids()? {
+        let size = inner
+            .ledger
+            .head(&tenant.chain())
+            .map_or(0, |head| head.size);
+        if size == 0 || settled.get(&tenant) == Some(&(size, policy)) {
+            continue;
+        }
+        if let Err(error) = settle(inner, &tenant, &policy).await {
+            report(&error);
+        }
+        let size = inner
+            .ledger
+            .head(&tenant.chain())
+            .map_or(0, |head| head.size);
+        settled.insert(tenant, (size, policy));
+    }
+    Ok(())
+}
+
+/// Does what is due in a tenant until nothing is.
+async fn settle(inner: &Arc<Inner>, tenant: &TenantId, policy: &Digest) -> Result<(), Error> {
+    inner.note_platform(tenant).await?;
+    for _ in 0..ROUNDS {
+        let mut moved = false;
+        for (due, command) in inner.due(tenant, policy)? {
+            match inner.react(tenant, &due, &command).await {
+                Ok(wrote) => moved |= wrote,
+                // What was due a moment ago is not any more, or not yet: the state says so next time.
+                Err(Error::Rejected(rejection)) => {
+                    tracing::debug!(%tenant, ?due, %rejection, "not due")
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        if !moved {
+            return Ok(());
+        }
+    }
+    Ok(())
+}
+
+impl Inner {
+    /// What is due now, each with the command that does it.
+    fn due(&self, tenant: &TenantId, policy: &Digest) -> Result<Vec<(Due, Command)>, Error> {
+        let now = self.now();
+        let found = self.tenant(tenant, |fold| {
+            let with_cause = |due: Due| {
+                let cause = fold.traces(due.action()).last().map(|trace| trace.id)?;
+                Some((due, cause))
+            };
+            due(&fold.tenant, policy, now)
+                .into_iter()
+                .filter_map(with_cause)
+                .collect::<Vec<_>>()
+        })?;
+        found
+            .into_iter()
+            .map(|(due, cause)| Ok((due.clone(), Command::following(reactor(due.work())?, cause))))
+            .collect()
+    }
+
+    /// Does one thing that is due; whether it wrote anything.
+    async fn react(
+        self: &Arc<Self>,
+        tenant: &TenantId,
+        due: &Due,
+        command: &Command,
+    ) -> Result<bool, Error> {
+        let receipt = match due {
+            Due::Assess(action) => self.assess(tenant, action, command).await?,
+            Due::Mint(action) => self.mint(tenant, action, command).await?,
+            Due::Write(_, _, what) => self.decide(tenant, command, what).await?,
+        };
+        Ok(receipt.is_some_and(|receipt| !receipt.replayed))
+    }
+
+    /// Signs what a chain is now.
+    pub(crate) async fn checkpoint(
+        &self,
+        chain: &ChainId,
+    ) -> Result<countersign_store::Checkpoint, Error> {
+        crate::checkpoints::sign(&self.ledger, &self.origin, &self.signers.checkpoint, chain).await
+    }
+
+    /// Records the heads of all chains, if any changed.
+    pub(crate) async fn record_heads(self: &Arc<Self>) -> Result<(), Error> {
+        let inner = Arc::clone(self);
+        let collect = move || inner.collect_heads();
+        let Some((heads, last)) = tokio::task::spawn_blocking(collect)
+            .await
+            .map_err(Error::internal)??
+        else {
+            return Ok(());
+        };
+        let append = append(heads.event, "heads", reactor("heads")?, last)?;
+        match self.ledger.append(append).await {
+            // The platform moved meanwhile; the next time records it.
+            Err(error) if error.decide_again() => return Ok(()),
+            other => drop(other?),
+        }
+        *self.recorded.lock().unwrap_or_else(PoisonError::into_inner) = heads.sizes;
+        self.checkpoint(&ChainId::platform()).await.map(drop)
+    }
+
+    /// Writes down that the clock went back, so that nobody wonders about the times around it.
+    async fn note_clock(&self) -> Result<(), Error> {
+        let Some(step) = self.ledger.take_stepped_back() else {
+            return Ok(());
+        };
+        for _ in 0..ATTEMPTS {
+            let Some(basis) = self.platform(PlatformFold::heads)? else {
+                return Ok(());
+            };
+            let event = SteppedBack {
+                from: step.from,
+                to: step.to,
+            };
+            match self
+                .ledger
+                .append(append(event, "clock", reactor("clock")?, basis.last)?)
+                .await
+            {
+                Err(error) if error.decide_again() => {}
+                other => return Ok(other.map(drop)?),
+            }
+        }
+        Err(Error::Contended {
+            chain: ChainId::platform(),
+        })
+    }
+
+    /// The heads of all chains with their blob stored, and the platform event that causes them; none if nothing changed.
+    fn collect_heads(&self) -> Result<Option<(Heads, Newest)>, Error> {
+        let Some(basis) = self.platform(PlatformFold::heads)? else {
+            return Ok(None);
+        };
+        let before = self
+            .recorded
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone();
+        let Some(heads) = crate::checkpoints::collect(&self.ledger, &basis, &before)? else {
+            return Ok(None);
+        };
+        self.ledger.blobs().put(&ChainId::platform(), &heads.blob)?;
+        Ok(Some((heads, basis.last)))
+    }
+}
+
+async fn keep_checkpoints(inner: Arc<Inner>) {
+    let mut tick = interval(inner.config.checkpoint_age);
+    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            _ = tick.tick() => {}
+            () = inner.stop.cancelled() => return,
+        }
+        for (chain, _) in inner.ledger.chains() {
+            if let Err(error) = inner.checkpoint(&chain).await {
+                report(&error);
+            }
+        }
+    }
+}
+
+async fn keep_heads(inner: Arc<Inner>) {
+    let mut tick = interval(inner.config.heads_age);
+    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            _ = tick.tick() => {}
+            () = inner.stop.cancelled() => return,
+        }
+        if let Err(error) = inner.record_heads().await {
+            report(&error);
+        }
+    }
+}
+
+fn report(error: &Error) {
+    tracing::warn!(code = error.code().id, %error, "a reaction did not come about; it is tried again");
+}

@@ -1,0 +1,57 @@
+//! Whether commands are taken, and what an operator should know: the answer of `/readyz`.
+
+use countersign_ids::Code;
+
+use crate::model::Readiness;
+use crate::{Error, Service};
+
+const CLOCK: Code = Code {
+    id: "clock-jumped",
+    title: "the clock jumped ahead, so nothing is written",
+};
+const POLICIES: Code = Code {
+    id: "policy-invalid",
+    title: "The policies cannot be used",
+};
+
+impl Service {
+    /// Whether commands are taken, and everything that is wrong.
+    #[must_use]
+    pub fn readiness(&self) -> Readiness {
+        let inner = &self.inner;
+        let ledger = inner.ledger.status();
+        let mut problems = Vec::new();
+        if let Some((code, reason)) = &ledger.stopped {
+            problems.push((*code, reason.clone()));
+        }
+        if ledger.clock_jumped {
+            problems.push((CLOCK, "appends wait until the clock returns".to_owned()));
+        }
+        if inner.stop.is_cancelled() {
+            problems.push((Error::Stopping.code(), "the server is stopping".to_owned()));
+        }
+        let ready = problems.is_empty();
+        for (chain, (sequence, reason)) in &ledger.damaged {
+            let damaged = countersign_store::Error::ChainDamaged {
+                chain: chain.clone(),
+                sequence: *sequence,
+                reason: reason.clone(),
+            };
+            problems.push((damaged.code(), damaged.to_string()));
+        }
+        for ((projection, chain), (sequence, reason)) in &ledger.stopped_projections {
+            let line = format!(
+                "read model `{projection}` of chain `{chain}` stopped at {sequence}: {reason}"
+            );
+            problems.push((crate::error::PROJECTION, line));
+        }
+        if let Some(problem) = inner.policies.problem() {
+            problems.push((POLICIES, problem));
+        }
+        Readiness {
+            ready,
+            problems,
+            ledger,
+        }
+    }
+}

@@ -1,0 +1,322 @@
+//! The running service: an open ledger, its folds, its keys, its tasks; how it starts and how it stops.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
+
+use countersign_chain::CommandKey;
+use countersign_domain::{Aggregate as _, Command as TenantCommand, Facts, Tenant};
+use countersign_evidence::PublicKey;
+use countersign_ids::{Actor, AuthType, ChainId, Digest, LedgerId, RequestDigest, TenantId, Time};
+use countersign_store::{Checkpoint, Ledger, Receipt};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::beats::BeatsFold;
+use crate::engine::{self, Command, Decided, Folds};
+use crate::keyfiles::Signers;
+use crate::model::{Config, Request};
+use crate::platform::PlatformFold;
+use crate::policies::Policies;
+use crate::state::TenantFold;
+use crate::subjects::Subjects;
+use crate::{Error, genesis, reactor, secrets};
+
+/// The control plane in one process. Cheap to clone; every clone is the same service.
+#[derive(Debug, Clone)]
+pub struct Service {
+    pub(crate) inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+pub(crate) struct Inner {
+    pub(crate) config: Config,
+    pub(crate) ledger: Ledger,
+    pub(crate) origin: String,
+    pub(crate) genesis: PublicKey,
+    pub(crate) signers: Signers,
+    pub(crate) policies: Policies,
+    pub(crate) subjects: Subjects,
+    pub(crate) tenants: Folds<TenantFold>,
+    pub(crate) platform: Folds<PlatformFold>,
+    pub(crate) beats: Folds<BeatsFold>,
+    /// Under which checkpoint each order that is out was last delivered.
+    pub(crate) deliveries: Mutex<BTreeMap<Digest, Checkpoint>>,
+    /// The size of each chain in the heads that this process recorded last.
+    pub(crate) recorded: Mutex<BTreeMap<ChainId, u64>>,
+    pub(crate) stop: CancellationToken,
+    pub(crate) tasks: TaskTracker,
+}
+
+impl Service {
+    /// Opens a data directory, or makes one, and begins to work.
+    ///
+    /// # Errors
+    /// The ledger, a key or the policies cannot be used; nothing is served then.
+    pub async fn start(config: Config) -> Result<Self, Error> {
+        let service = Self::start_idle(config).await?;
+        service.inner.open_announced().await?;
+        reactor::spawn(&service.inner);
+        Ok(service)
+    }
+
+    /// Opens a data directory without doing what follows from events and time: commands are taken, reactions wait for the
+    /// next [`Service::start`].
+    ///
+    /// # Errors
+    /// As for [`Service::start`].
+    pub async fn start_idle(config: Config) -> Result<Self, Error> {
+        let inner = tokio::task::spawn_blocking(move || Inner::open(config))
+            .await
+            .map_err(Error::internal)??;
+        let service = Self {
+            inner: Arc::new(inner),
+        };
+        service.inner.first_token().await?;
+        Ok(service)
+    }
+
+    /// Ends the tasks and lets go of the ledger as a crash would: nothing is recorded, the journal does not say `closed`.
+    pub async fn abandon(self) {
+        self.inner.stop.cancel();
+        self.inner.tasks.close();
+        self.inner.tasks.wait().await;
+    }
+
+    /// Stops cleanly: no new commands, heads recorded, the journal says `closed`.
+    ///
+    /// # Errors
+    /// What was acknowledged is durable all the same; the next start recovers like after a crash.
+    pub async fn stop(&self) -> Result<(), Error> {
+        self.inner.stop.cancel();
+        self.inner.tasks.close();
+        self.inner.tasks.wait().await;
+        self.inner.record_heads().await?;
+        let inner = Arc::clone(&self.inner);
+        tokio::task::spawn_blocking(move || inner.ledger.close())
+            .await
+            .map_err(Error::internal)??;
+        Ok(())
+    }
+
+    /// The ledger's id.
+    #[must_use]
+    pub fn ledger_id(&self) -> &LedgerId {
+        self.inner.id()
+    }
+
+    /// The genesis key: what a verifier pins.
+    #[must_use]
+    pub fn genesis_key(&self) -> &PublicKey {
+        &self.inner.genesis
+    }
+
+    /// The origin of the ledger's checkpoints.
+    #[must_use]
+    pub fn origin(&self) -> &str {
+        &self.inner.origin
+    }
+
+    /// The file that holds the first administrator's token.
+    #[must_use]
+    pub fn admin_token_file(&self) -> PathBuf {
+        self.inner.admin_token_file()
+    }
+
+    /// The server's time.
+    #[must_use]
+    pub fn now(&self) -> Time {
+        self.inner.now()
+    }
+}
+
+impl Inner {
+    fn open(config: Config) -> Result<Self, Error> {
+        let ledger = genesis::open(&config)?;
+        let is_new = ledger.head(&ChainId::platform()).is_none();
+        let keys = ledger.layout().keys();
+        let signers = genesis::signers(&keys, is_new)?;
+        if is_new {
+            genesis::begin(&ledger, &config, &signers)?;
+        }
+        let origin = genesis::check(&ledger, &keys, &signers)?;
+        let policies = config
+            .policies
+            .clone()
+            .unwrap_or_else(|| config.data.join("policies"));
+        Ok(Self {
+            origin,
+            genesis: PublicKey::from_bytes(ledger.description().genesis),
+            signers,
+            policies: Policies::open(&policies)?,
+            subjects: Subjects::new(keys.join("subjects")),
+            tenants: Folds::default(),
+            platform: Folds::default(),
+            beats: Folds::default(),
+            deliveries: Mutex::default(),
+            recorded: Mutex::default(),
+            stop: CancellationToken::new(),
+            tasks: TaskTracker::new(),
+            ledger,
+            config,
+        })
+    }
+
+    pub(crate) fn id(&self) -> &LedgerId {
+        &self.ledger.description().ledger
+    }
+
+    pub(crate) fn now(&self) -> Time {
+        self.ledger.now()
+    }
+
+    /// Refuses new work once the server is stopping.
+    pub(crate) fn open_for_work(&self) -> Result<(), Error> {
+        if self.stop.is_cancelled() {
+            Err(Error::Stopping)
+        } else {
+            Ok(())
+        }
+    }
+
+    /// Looks at a tenant as everything durable has it.
+    pub(crate) fn tenant<T>(
+        &self,
+        tenant: &TenantId,
+        look: impl FnOnce(&TenantFold) -> T,
+    ) -> Result<T, Error> {
+        let chain = tenant.chain();
+        self.tenants
+            .look(&self.ledger, &chain, || TenantFold::new(&chain), look)
+    }
+
+    /// Looks at the platform as everything durable has it.
+    pub(crate) fn platform<T>(&self, look: impl FnOnce(&PlatformFold) -> T) -> Result<T, Error> {
+        self.platform
+            .look(&self.ledger, &ChainId::platform(), PlatformFold::new, look)
+    }
+
+    /// Decides a tenant's command and appends what it comes to.
+    pub(crate) async fn decide(
+        &self,
+        tenant: &TenantId,
+        command: &Command,
+        what: &TenantCommand,
+    ) -> Result<Option<Receipt>, Error> {
+        let decided = || {
+            let facts = Facts {
+                now: self.now(),
+                actor: command.actor.clone(),
+            };
+            self.decide_once(tenant, |state| {
+                countersign_domain::decide(state, what, &facts)
+            })
+        };
+        self.run(&tenant.chain(), command, decided).await
+    }
+
+    /// One decision on the state of the moment.
+    pub(crate) fn decide_once(
+        &self,
+        tenant: &TenantId,
+        decide: impl FnOnce(
+            &Tenant,
+        )
+            -> Result<countersign_domain::Decision, countersign_domain::Rejection>,
+    ) -> Result<Decided, Error> {
+        let platform_seen = self.platform_size();
+        self.tenant(tenant, |fold| {
+            decide(&fold.tenant).map(|decision| Decided {
+                decision,
+                seen: fold.tenant.size(),
+                platform_seen,
+            })
+        })?
+        .map_err(Error::from)
+    }
+
+    pub(crate) fn platform_size(&self) -> u64 {
+        self.ledger
+            .head(&ChainId::platform())
+            .map_or(0, |head| head.size)
+    }
+
+    pub(crate) async fn run(
+        &self,
+        chain: &ChainId,
+        command: &Command,
+        decide: impl FnMut() -> Result<Decided, Error> + Send,
+    ) -> Result<Option<Receipt>, Error> {
+        self.open_for_work()?;
+        let result = engine::run(&self.ledger, chain, command, decide).await;
+        count(&result);
+        result
+    }
+}
+
+/// Counts what became of commands, for `/metrics`.
+pub(crate) fn count(result: &Result<Option<Receipt>, Error>) {
+    let outcome = match result {
+        Ok(Some(receipt)) if receipt.replayed => "repeated",
+        Ok(Some(_)) => "written",
+        Ok(None) => "nothing",
+        Err(error) => error.code().id,
+    };
+    metrics::counter!("countersign_commands_total", "outcome" => outcome).increment(1);
+}
+
+/// The command of a caller: its own key, or a new one where it gave none.
+pub(crate) fn command(actor: &Actor, request: &Request) -> Result<Command, Error> {
+    let key = match &request.key {
+        Some(key) => key.clone(),
+        None => hex::encode(secrets::random::<16>()?),
+    };
+    let bytes = key.len();
+    if bytes == 0 || bytes > countersign_ids::limits::IDEMPOTENCY_KEY_BYTES_MAX {
+        return Err(Error::request(format!(
+            "an Idempotency-Key of {bytes} bytes"
+        )));
+    }
+    Ok(Command {
+        actor: actor.clone(),
+        key: CommandKey::Key(key),
+        request: request.digest,
+        causation: None,
+        traceparent: request.traceparent.clone(),
+    })
+}
+
+/// The command of a connector's message: its counter is its name for ever.
+pub(crate) fn counted(
+    actor: Actor,
+    generation: u64,
+    stream: &str,
+    counter: u64,
+    request: RequestDigest,
+) -> Command {
+    let key = CommandKey::Counter {
+        generation,
+        stream: stream.to_owned(),
+        counter,
+    };
+    Command {
+        actor,
+        key,
+        request: Some(request),
+        causation: None,
+        traceparent: None,
+    }
+}
+
+/// What has to have written something: a command whose decision can never be empty.
+pub(crate) fn written(receipt: Option<Receipt>) -> Result<Receipt, Error> {
+    receipt.ok_or_else(|| Error::internal("a command that always writes wrote nothing"))
+}
+
+/// The actor that a connector is in events.
+pub(crate) fn connector_actor(connector: &countersign_ids::ConnectorId) -> Result<Actor, Error> {
+    Ok(Actor {
+        kind: AuthType::Connector,
+        id: connector.as_str().parse()?,
+    })
+}
