@@ -85,7 +85,8 @@ pub enum Error {
     },
 }
 
-const INVALID: Code = Code {
+/// The policies cannot be used.
+pub const POLICY_INVALID: Code = Code {
     id: "policy-invalid",
     title: "The policies cannot be used",
 };
@@ -99,7 +100,7 @@ const PEOPLE: Code = Code {
 };
 
 /// Every code of this crate.
-pub const CODES: &[Code] = &[INVALID, EVIDENCE, PEOPLE];
+pub const CODES: &[Code] = &[POLICY_INVALID, EVIDENCE, PEOPLE];
 
 impl Error {
     /// The stable code of the failure.
@@ -114,7 +115,7 @@ impl Error {
             | Self::Twice { .. }
             | Self::Template { .. }
             | Self::Invalid { .. }
-            | Self::Schema { .. } => INVALID,
+            | Self::Schema { .. } => POLICY_INVALID,
             Self::Blob { .. } | Self::Request { .. } => EVIDENCE,
             Self::TooManyPeople { .. } => PEOPLE,
         }

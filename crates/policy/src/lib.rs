@@ -14,7 +14,7 @@ mod set;
 mod term;
 
 pub use assess::Assessment;
-pub use error::{CODES, Error};
+pub use error::{CODES, Error, POLICY_INVALID};
 pub use evaluation::{people, reevaluate, verdict_of};
 pub use set::{DEFAULTS, PolicySet, SCHEMA};
 

@@ -1,18 +1,9 @@
 //! Whether commands are taken, and what an operator should know: the answer of `/readyz`.
 
-use countersign_ids::Code;
+use countersign_store::codes::CLOCK_JUMPED;
 
 use crate::model::Readiness;
 use crate::{Error, Service};
-
-const CLOCK: Code = Code {
-    id: "clock-jumped",
-    title: "the clock jumped ahead, so nothing is written",
-};
-const POLICIES: Code = Code {
-    id: "policy-invalid",
-    title: "The policies cannot be used",
-};
 
 impl Service {
     /// Whether commands are taken, and everything that is wrong.
@@ -25,7 +16,10 @@ impl Service {
             problems.push((*code, reason.clone()));
         }
         if ledger.clock_jumped {
-            problems.push((CLOCK, "appends wait until the clock returns".to_owned()));
+            problems.push((
+                CLOCK_JUMPED,
+                "appends wait until the clock returns".to_owned(),
+            ));
         }
         if inner.stop.is_cancelled() {
             problems.push((Error::Stopping.code(), "the server is stopping".to_owned()));
@@ -46,7 +40,7 @@ impl Service {
             problems.push((crate::error::PROJECTION, line));
         }
         if let Some(problem) = inner.policies.problem() {
-            problems.push((POLICIES, problem));
+            problems.push((countersign_policy::POLICY_INVALID, problem));
         }
         Readiness {
             ready,

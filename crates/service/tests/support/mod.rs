@@ -69,7 +69,10 @@ pub fn keyed(key: &str) -> Request {
 
 impl Plane {
     /// A running plane with the tenant `acme`, the approver `alice` and the site `shop`; nothing is paired yet.
-    #[expect(clippy::too_many_lines, reason = "the story of one set-up, told in order")]
+    #[expect(
+        clippy::too_many_lines,
+        reason = "the story of one set-up, told in order"
+    )]
     pub async fn new() -> Self {
         let directory = tempfile::tempdir().unwrap();
         let service = Service::start(config(directory.path())).await.unwrap();
