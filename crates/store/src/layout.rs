@@ -16,7 +16,9 @@ use rustix::fs::{FlockOperation, flock};
 use serde::{Deserialize, Serialize};
 
 use crate::Error;
+use crate::journal::Position;
 use crate::journal::file::{create_dir, replace};
+use crate::journal::scan::{self, Scan};
 
 /// The format version of a data directory.
 const FORMAT: u32 = 1;
@@ -86,6 +88,29 @@ impl Layout {
     #[must_use]
     pub fn is_ledger(&self) -> bool {
         self.description().is_file()
+    }
+
+    /// Whether anything was ever written to a journal here. A creation that died half-way leaves a blank one, and nothing can
+    /// be in it, because the description is written last.
+    pub(crate) fn holds_events(&self) -> Result<bool, Error> {
+        let journal = self.journal();
+        if !journal.exists() {
+            return Ok(false);
+        }
+        let blank = match scan::segments(&journal)?.as_slice() {
+            [] => true,
+            [only] => {
+                let mut scan = Scan::new(&journal, Position::ZERO, Position::ZERO)?;
+                scan.next_frame()?.is_none()
+                    && scan.end().torn.is_none()
+                    && only.base == Position::ZERO
+            }
+            _ => false,
+        };
+        if blank {
+            drop(std::fs::remove_dir_all(&journal));
+        }
+        Ok(!blank)
     }
 
     pub(crate) fn create_dirs(&self) -> Result<(), Error> {

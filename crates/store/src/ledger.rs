@@ -59,7 +59,7 @@ impl Ledger {
     /// Makes an empty ledger of a genesis key in an empty or absent directory; [`Ledger::open`] opens it.
     pub fn create(root: &Path, genesis: [u8; 32], options: &Options) -> Result<Description, Error> {
         let layout = Layout::new(root);
-        if layout.is_ledger() || layout.journal().exists() {
+        if layout.is_ledger() || layout.holds_events()? {
             return Err(Error::Exists {
                 path: root.to_path_buf(),
             });

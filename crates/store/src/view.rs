@@ -148,7 +148,16 @@ impl View {
                 // The log is a copy: what it lost is still in the journal, as long as it links there.
                 self.board.log_damaged(&id, sequence, &reason);
                 self.log.mark_damaged()?;
-                self.log.read_journal(&self.ledger, chain, from, limit)
+                let healed = self.log.read_journal(&self.ledger, chain, from, limit);
+                if let Err(Error::ChainDamaged {
+                    chain,
+                    sequence,
+                    reason,
+                }) = &healed
+                {
+                    self.board.chain_damaged(chain, *sequence, reason);
+                }
+                healed
             }
             other => other,
         }

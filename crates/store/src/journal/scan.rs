@@ -181,10 +181,8 @@ impl Scan {
             match window.frame()? {
                 Found::Frame(frame) => {
                     if let Some(closed) = self.closed {
-                        return Err(damaged(
-                            closed,
-                            "frames follow the frame that closed the ledger",
-                        ));
+                        self.reopened(closed, "frames")?;
+                        continue;
                     }
                     self.sealed = frame.head.kind == Kind::Footer;
                     self.closed = (frame.head.kind == Kind::Closed).then_some(at);
@@ -195,8 +193,9 @@ impl Scan {
                 Found::Blank if self.sealed => self.open_next()?,
                 Found::Blank => return Err(damaged(at, "a segment ends without its footer")),
                 Found::Bad(bad) => {
-                    self.torn(at, bad)?;
-                    return Ok(None);
+                    if self.torn(at, bad)? {
+                        return Ok(None);
+                    }
                 }
             }
         }
@@ -224,22 +223,24 @@ impl Scan {
         Ok(())
     }
 
-    /// Decides whether the bad bytes at `at` are torn; if not, they are damage.
-    fn torn(&mut self, at: Position, bad: Bad) -> Result<(), Error> {
+    /// Decides whether the bad bytes at `at` are torn; if not, they are damage. `false`: they were being written while they
+    /// were read, and are whole now.
+    fn torn(&mut self, at: Position, bad: Bad) -> Result<bool, Error> {
         if let Some(closed) = self.closed {
-            return Err(damaged(
-                closed,
-                "bytes follow the frame that closed the ledger",
-            ));
+            self.reopened(closed, "bytes")?;
+            return Ok(false);
         }
         // A new segment begins only when everything before it is durable.
         if self.segments.len() > 0 {
             return Err(damaged(at, &bad.to_string()));
         }
-        let Some(window) = self.current.take() else {
-            return Ok(());
+        let Some(window) = self.current.as_mut() else {
+            return Ok(true);
         };
         if let Some(witness) = window.durable_beyond(at)? {
+            if window.whole_now(at)?.is_some() {
+                return Ok(false);
+            }
             return Err(damaged(
                 at,
                 &format!("{bad}, though the frame at {witness} says that it was durable"),
@@ -249,13 +250,33 @@ impl Scan {
             at,
             bytes: window.used()?.saturating_sub(window.offset),
         };
+        self.current = None;
         self.end = Some(End {
             position: at,
             torn: Some(torn),
             closed: None,
             sealed: self.sealed,
         });
-        self.reaches_floor()
+        self.reaches_floor()?;
+        Ok(true)
+    }
+
+    /// Something follows the `closed` frame: the ledger was opened again since that frame was read, or it is damaged.
+    fn reopened(&mut self, closed: Position, what: &str) -> Result<(), Error> {
+        let kind = self
+            .current
+            .as_mut()
+            .map(|window| window.whole_now(closed))
+            .transpose()?
+            .flatten();
+        if kind == Some(Kind::Closed) {
+            return Err(damaged(
+                closed,
+                &format!("{what} follow the frame that closed the ledger"),
+            ));
+        }
+        self.closed = None;
+        Ok(())
     }
 
     fn reaches_floor(&self) -> Result<(), Error> {
@@ -375,6 +396,19 @@ impl Window {
         let start = usize::try_from(at.saturating_sub(self.buffer_at)).unwrap_or(usize::MAX);
         let end = start.saturating_add(length).min(self.buffer.len());
         Ok(self.buffer.get(start..end).unwrap_or_default())
+    }
+
+    /// Goes back to `at` and reads what stands there now: the kind of the whole frame, if there is one.
+    fn whole_now(&mut self, at: Position) -> Result<Option<Kind>, Error> {
+        self.offset = at.since(self.base);
+        self.buffer.clear();
+        let found = self.frame()?;
+        self.offset = at.since(self.base);
+        self.buffer.clear();
+        Ok(match found {
+            Found::Frame(frame) => Some(frame.head.kind),
+            Found::Blank | Found::Bad(_) => None,
+        })
     }
 
     fn length(&self) -> Result<u64, Error> {

@@ -446,25 +446,23 @@ impl Followed {
             self.open.first().map_or(0, |entry| entry.sequence().get()),
         );
         if events >= BLOCK_EVENTS || bytes >= BLOCK_BYTES {
-            packer.next = self
-                .small
-                .first()
-                .map_or(packer.next, |small| small.first.get());
-            for small in self.small.drain(..) {
-                let (first, records) =
-                    blocks::read(db, self.chain.number, small.first)?.unwrap_or_default();
-                if first != small.first || records.len() != small.events {
-                    let (chain, sequence) = (self.chain.id.clone(), small.first);
-                    return Err(Error::ChainDamaged {
-                        chain,
-                        sequence,
-                        reason: "the log lost a block".to_owned(),
-                    });
+            let small = std::mem::take(&mut self.small);
+            let read = |small: &Small| {
+                blocks::read_whole(db, self.chain.number, small.first, small.events)
+            };
+            // A block that cannot be read stays as it is: whoever reads it heals it.
+            if let Some(blocks) = small
+                .iter()
+                .map(read)
+                .collect::<Result<Option<Vec<_>>, _>>()?
+            {
+                packer.next = small.first().map_or(packer.next, |small| small.first.get());
+                for small in &small {
+                    blocks::remove(batch, db, self.chain.number, small.first)?;
                 }
-                blocks::remove(batch, db, self.chain.number, small.first)?;
-                records
-                    .iter()
-                    .try_for_each(|record| packer.add(record, batch))?;
+                for record in blocks.iter().flatten() {
+                    packer.add(record, batch)?;
+                }
             }
         }
         for entry in self.open.drain(..) {

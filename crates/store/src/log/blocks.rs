@@ -77,6 +77,19 @@ pub(crate) fn read(
     Ok(unpack(&value).map(|records| (first, records)))
 }
 
+/// The events of the block that begins at `first`; `None` unless it is there with so many events.
+pub(crate) fn read_whole(
+    db: &sled::Db,
+    chain: Number,
+    first: Sequence,
+    events: usize,
+) -> Result<Option<Vec<Record>>, Error> {
+    let found = read(db, chain, first)?;
+    Ok(found
+        .filter(|found| found.0 == first && found.1.len() == events)
+        .map(|found| found.1))
+}
+
 /// The events of a value; `None` if the bytes are anything else.
 fn unpack(value: &[u8]) -> Option<Vec<Record>> {
     let (length, packed) = value.split_first_chunk::<4>()?;

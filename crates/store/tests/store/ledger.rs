@@ -1,7 +1,10 @@
 //! A ledger from outside: what is appended is read, also after it was closed, dropped, or lost its log.
 
 use crate::support::*;
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use countersign_ids::RequestDigest;
+use countersign_store::read::{Item, Reader};
 use countersign_store::{Condition, Error, Ledger, Match};
 
 #[test]
@@ -137,4 +140,67 @@ fn a_second_opener_is_refused() {
     ));
     drop(ledger);
     Ledger::open(dir.path(), options()).unwrap();
+}
+
+#[test]
+fn a_creation_that_died_half_way_is_done_again_and_a_journal_without_description_is_not_touched() {
+    let dir = tempfile::tempdir().unwrap();
+    Ledger::create(dir.path(), GENESIS, &options()).unwrap();
+    std::fs::remove_file(dir.path().join("ledger.toml")).unwrap();
+    assert!(matches!(
+        Ledger::open(dir.path(), options()),
+        Err(Error::Foreign { .. })
+    ));
+    let ledger = fresh(dir.path(), options());
+    ledger.append_blocking(command("blog", "one")).unwrap();
+    drop(ledger);
+    std::fs::remove_file(dir.path().join("ledger.toml")).unwrap();
+    assert!(matches!(
+        Ledger::create(dir.path(), GENESIS, &options()),
+        Err(Error::Exists { .. })
+    ));
+}
+
+#[test]
+fn a_live_directory_is_read_up_to_its_last_whole_frame_while_it_is_written_and_opened_again() {
+    let dir = tempfile::tempdir().unwrap();
+    Ledger::create(dir.path(), GENESIS, &options()).unwrap();
+    let done = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let reader = scope.spawn(|| {
+            let (mut passes, mut most) = (0, 0);
+            while !done.load(Ordering::Acquire) {
+                let items = Reader::open(dir.path()).unwrap().journal().unwrap();
+                let events: usize = items
+                    .map(|item| match item.unwrap() {
+                        Item::Events { records, .. } => records.len(),
+                        Item::Checkpoint { .. } => 0,
+                    })
+                    .sum();
+                assert!(events >= most, "what was read once is read again");
+                (passes, most) = (passes + 1, events);
+            }
+            (passes, most)
+        });
+        for round in 0..6 {
+            let ledger = Ledger::open(dir.path(), options()).unwrap();
+            std::thread::scope(|scope| {
+                for writer in 0..4 {
+                    let ledger = &ledger;
+                    scope.spawn(move || {
+                        for number in 0..40 {
+                            let name = format!("{round}-{writer}-{number}");
+                            ledger.append_blocking(command("blog", &name)).unwrap();
+                        }
+                    });
+                }
+            });
+            ledger.close().unwrap();
+        }
+        done.store(true, Ordering::Release);
+        let (passes, _) = reader.join().unwrap();
+        assert!(passes > 3, "{passes}");
+    });
+    let end = Reader::open(dir.path()).unwrap().journal().unwrap();
+    assert_eq!(end.count(), 960);
 }
