@@ -1,5 +1,11 @@
 //! Every read model on one sample of every event: the same rows however the fold is cut, and the same bytes for ever.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "helpers of tests; a failure is the test's"
+)]
+
 use std::collections::BTreeMap;
 
 use countersign_chain::Header;

@@ -2,7 +2,7 @@
 //!
 //! What decides something in a tenant is restated there first; see [`crate::is_restated`].
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use countersign_chain::Header;
 use countersign_events::words::TokenRole;
@@ -278,18 +278,14 @@ impl AnnounceTenant {
 impl EnrolApprover {
     fn decide(&self, platform: &Platform) -> Result<Vec<Draft>, Rejection> {
         let ledger = platform.ledger()?;
-        let name = (
-            self.credential.approver.clone(),
-            self.credential.credential.clone(),
-        );
-        let keys: BTreeSet<&[u8]> = platform
-            .enrolled
-            .values()
-            .map(|held| held.key.0.as_slice())
-            .collect();
-        if platform.enrolled.contains_key(&name) || keys.contains(self.credential.key.0.as_slice())
-        {
-            return Err(Rejection::CredentialExists { credential: name.1 });
+        // A site's document names each credential and each key once, whoever's they are.
+        let taken = |(key, held): (&(ApproverId, CredentialId), &Enrolled)| {
+            key.1 == self.credential.credential || held.key == self.credential.key
+        };
+        if platform.enrolled.iter().any(taken) {
+            return Err(Rejection::CredentialExists {
+                credential: self.credential.credential.clone(),
+            });
         }
         verify_enrolment(ledger, &self.credential, &self.proof)
             .map_err(|why| Rejection::EnrolmentRefused { why })?;
@@ -393,22 +389,164 @@ fn about(subject: &'static str, event: impl Into<Event>) -> Result<Draft, Reject
 #[cfg(test)]
 mod tests {
     use super::*;
+    use countersign_chain::ledger_id;
+    use countersign_evidence::enrolment::enrol;
+    use countersign_ids::{Actor, Time};
+    use ed25519_dalek::SigningKey;
+
+    fn begun() -> Platform {
+        Platform {
+            ledger: Some(ledger_id(&[9; 32])),
+            size: 1,
+            ..Platform::new()
+        }
+    }
+
+    fn credential(approver: &str, name: &str, seed: u8) -> EnrolApprover {
+        let key = SigningKey::from_bytes(&[seed; 32]);
+        let ledger = ledger_id(&[9; 32]);
+        let (credential, proof) = enrol(
+            &ledger,
+            approver.parse().unwrap(),
+            name.parse().unwrap(),
+            &key,
+        )
+        .unwrap();
+        EnrolApprover { credential, proof }
+    }
+
+    fn token(name: &str, tenant: Option<&str>, role: TokenRole) -> IssueToken {
+        IssueToken {
+            token: name.parse().unwrap(),
+            secret_digest: Digest::from_bytes([1; 32]),
+            tenant: tenant.map(|tenant| tenant.parse().unwrap()),
+            role,
+            kind: AuthType::Person,
+            actor: "ann".parse().unwrap(),
+            owner: None,
+        }
+    }
+
+    /// Decides a command on a platform with one tenant, one enrolled and one removed key, one token in force and one ended.
+    fn decide_on(command: impl Into<PlatformCommand>) -> Result<Decision, Rejection> {
+        let mut platform = begun();
+        let ended = credential("bob", "bob-key", 2);
+        for (name, enrolled, removed) in [
+            ("alice", credential("alice", "alice-key", 1), false),
+            ("bob", ended, true),
+        ] {
+            let id = (
+                name.parse().unwrap(),
+                enrolled.credential.credential.clone(),
+            );
+            let key = enrolled.credential.key.clone();
+            platform.enrolled.insert(id, Enrolled { key, removed });
+        }
+        platform.chains.insert("acme".parse().unwrap(), 0);
+        platform.tokens.insert("t1".parse().unwrap(), true);
+        platform.tokens.insert("t2".parse().unwrap(), false);
+        let actor = Actor {
+            kind: AuthType::Service,
+            id: "plane".parse().unwrap(),
+        };
+        let facts = Facts {
+            now: Time::MIN,
+            actor,
+        };
+        decide_platform(&platform, &command.into(), &facts)
+    }
+
+    fn name(decided: &Result<Decision, Rejection>) -> &'static str {
+        decided
+            .as_ref()
+            .map_or_else(Rejection::name, |_| "accepted")
+    }
+
+    #[test]
+    fn commands_of_administrators() {
+        let mut forged = credential("carol", "carol-key", 3);
+        forged.proof = credential("carol", "other", 3).proof;
+        let remove = |approver: &str, name: &str| RemoveApprover {
+            approver: approver.parse().unwrap(),
+            credential: name.parse().unwrap(),
+        };
+        let revoke = |token: &str| RevokeToken {
+            token: token.parse().unwrap(),
+        };
+        for (decided, expected) in [
+            (
+                decide_on(AnnounceTenant {
+                    tenant: "beta".parse().unwrap(),
+                }),
+                "accepted",
+            ),
+            (
+                decide_on(AnnounceTenant {
+                    tenant: "acme".parse().unwrap(),
+                }),
+                "TenantExists",
+            ),
+            (decide_on(credential("carol", "carol-key", 3)), "accepted"),
+            (
+                decide_on(credential("alice", "alice-key", 3)),
+                "CredentialExists",
+            ),
+            (
+                decide_on(credential("carol", "alice-key", 3)),
+                "CredentialExists",
+            ),
+            (
+                decide_on(credential("carol", "carol-key", 1)),
+                "CredentialExists",
+            ),
+            (
+                decide_on(credential("bob", "bob-key", 2)),
+                "CredentialExists",
+            ),
+            (decide_on(forged), "EnrolmentRefused"),
+            (decide_on(remove("alice", "alice-key")), "accepted"),
+            (decide_on(remove("alice", "bob-key")), "CredentialUnknown"),
+            (decide_on(remove("bob", "bob-key")), "CredentialUnknown"),
+            (
+                decide_on(token("t3", Some("acme"), TokenRole::Observer)),
+                "accepted",
+            ),
+            (decide_on(token("t3", None, TokenRole::Admin)), "accepted"),
+            (
+                decide_on(token("t1", Some("acme"), TokenRole::Observer)),
+                "TokenExists",
+            ),
+            (decide_on(token("t3", None, TokenRole::Owner)), "RoleUnfit"),
+            (
+                decide_on(token("t3", Some("acme"), TokenRole::Admin)),
+                "RoleUnfit",
+            ),
+            (
+                decide_on(token("t3", Some("beta"), TokenRole::Owner)),
+                "TenantUnknown",
+            ),
+            (decide_on(revoke("t1")), "accepted"),
+            (decide_on(revoke("t2")), "TokenUnknown"),
+            (decide_on(revoke("t9")), "TokenUnknown"),
+        ] {
+            assert_eq!(name(&decided), expected, "{decided:?}");
+        }
+    }
 
     #[test]
     fn nothing_is_announced_before_the_ledger_begins() {
         let facts = Facts {
-            now: countersign_ids::Time::MIN,
-            actor: countersign_ids::Actor {
+            now: Time::MIN,
+            actor: Actor {
                 kind: AuthType::Service,
                 id: "plane".parse().unwrap(),
             },
         };
-        let announce = PlatformCommand::from(AnnounceTenant {
+        let announce = AnnounceTenant {
             tenant: "acme".parse().unwrap(),
-        });
-        assert_eq!(
-            decide_platform(&Platform::new(), &announce, &facts),
-            Err(Rejection::LedgerUnknown)
-        );
+        }
+        .into();
+        let decided = decide_platform(&Platform::new(), &announce, &facts);
+        assert_eq!(decided, Err(Rejection::LedgerUnknown));
     }
 }

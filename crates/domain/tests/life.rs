@@ -1,0 +1,606 @@
+//! The life of an action, of sites and connectors, as tables: given these lines, when this one is said, then that.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "helpers of tests; a failure is the test's"
+)]
+
+mod world;
+
+use std::collections::BTreeSet;
+
+use countersign_domain::{Rejection, State};
+use world::World;
+
+/// A tenant with an enrolled approver, a paired and observed site, and two releases.
+const SITE: &[&str] = &[
+    "open",
+    "enrol alice",
+    "enrol bob",
+    "site www",
+    "invite www code1",
+    "pair www code1 connector",
+    "observe www 1",
+    "release www 1",
+    "release www 2",
+];
+const PROPOSED: &[&str] = &["propose a1 www release.publish 2 by bot"];
+const WAITING: &[&str] = &["propose a1 www release.publish 2 by bot", "assess a1 one"];
+const MINTED: &[&str] = &[
+    "propose a1 www release.publish 2 by bot",
+    "assess a1 one",
+    "approve a1 alice",
+    "mint a1",
+];
+
+type Lines = &'static [&'static [&'static str]];
+
+/// Cases that are accepted: more lines, the last one, the facts that it writes, the state of `a1` afterwards.
+const ACCEPTED: &[(Lines, &str, &str, Option<State>)] = &[
+    (&[], "open", "chain.opened tenant.created", None),
+    (
+        &[SITE],
+        "propose a1 www release.publish 2 by bot",
+        "action.proposed",
+        Some(State::Proposed),
+    ),
+    (
+        &[SITE, PROPOSED],
+        "assess a1 one",
+        "action.assessed",
+        Some(State::Waiting),
+    ),
+    (
+        &[SITE, PROPOSED],
+        "assess a1 deny",
+        "action.assessed",
+        Some(State::Denied),
+    ),
+    (
+        &[SITE, PROPOSED],
+        "withdraw a1 by bot",
+        "action.withdrawn",
+        Some(State::Withdrawn),
+    ),
+    (
+        &[SITE, PROPOSED],
+        "revoke a1",
+        "action.revoked",
+        Some(State::Revoked),
+    ),
+    (
+        &[SITE, WAITING],
+        "approve a1 alice",
+        "action.approved reason.given",
+        Some(State::Waiting),
+    ),
+    (
+        &[SITE, WAITING],
+        "deny a1 alice",
+        "action.rejected reason.given",
+        Some(State::Rejected),
+    ),
+    (
+        &[SITE, WAITING, &["approve a1 alice"]],
+        "unvote a1 alice",
+        "action.approval-withdrawn reason.given",
+        Some(State::Waiting),
+    ),
+    (
+        &[SITE, WAITING, &["approve a1 alice"]],
+        "mint a1",
+        "action.authorized",
+        Some(State::Authorized),
+    ),
+    (
+        &[SITE, MINTED],
+        "deliver a1",
+        "action.delivered",
+        Some(State::Delivered),
+    ),
+    (
+        &[SITE, MINTED, &["deliver a1"]],
+        "deliver a1",
+        "action.delivered",
+        Some(State::Delivered),
+    ),
+    (
+        &[SITE, MINTED, &["deliver a1"]],
+        "outcome a1 accepted",
+        "action.accepted",
+        Some(State::Accepted),
+    ),
+    (
+        &[SITE, MINTED, &["deliver a1"]],
+        "outcome a1 refused",
+        "action.refused",
+        Some(State::Refused),
+    ),
+    (
+        &[SITE, MINTED, &["deliver a1", "outcome a1 accepted"]],
+        "outcome a1 succeeded",
+        "action.succeeded",
+        Some(State::Succeeded),
+    ),
+    (
+        &[SITE, MINTED, &["deliver a1", "outcome a1 accepted"]],
+        "outcome a1 failed",
+        "action.failed",
+        Some(State::Failed),
+    ),
+    (
+        &[SITE, MINTED, &["deliver a1", "outcome a1 accepted"]],
+        "outcome a1 undone",
+        "action.undone",
+        Some(State::Undone),
+    ),
+    (
+        &[SITE, MINTED, &["later 121"]],
+        "expire a1",
+        "action.expired",
+        Some(State::Expired),
+    ),
+    (
+        &[SITE, WAITING, &["later 3601"]],
+        "expire a1",
+        "action.expired",
+        Some(State::Expired),
+    ),
+    (
+        &[SITE, MINTED, &["deliver a1", "later 200"]],
+        "unresolved a1",
+        "action.unresolved",
+        Some(State::Unresolved),
+    ),
+    (
+        &[SITE, MINTED, &["deliver a1", "later 200", "unresolved a1"]],
+        "deliver a1",
+        "action.delivered",
+        Some(State::Unresolved),
+    ),
+    (
+        &[SITE, MINTED, &["deliver a1", "later 200", "unresolved a1"]],
+        "outcome a1 refused",
+        "action.refused",
+        Some(State::Refused),
+    ),
+    (
+        &[SITE, MINTED, &["deliver a1", "later 200", "unresolved a1"]],
+        "outcome a1 succeeded",
+        "action.succeeded",
+        Some(State::Succeeded),
+    ),
+    (
+        &[SITE, &["observe www 2"]],
+        "propose a1 www release.rollback 1 by bot",
+        "action.proposed",
+        Some(State::Proposed),
+    ),
+    (&[SITE], "freeze f1 0 60", "freeze.declared", None),
+    (
+        &[SITE, &["freeze f1 0 60"]],
+        "lift f1",
+        "freeze.lifted",
+        None,
+    ),
+    (
+        &[SITE, &["invite www code2"]],
+        "pair www code2 connector2",
+        "connector.paired",
+        None,
+    ),
+    (
+        &[SITE, WAITING, &["observe www 1 stale"]],
+        "assess a1 one",
+        "action.assessed",
+        Some(State::Waiting),
+    ),
+];
+
+/// Cases that are refused: more lines, the last one, the name of the refusal.
+const REFUSED: &[(Lines, &str, &str)] = &[
+    (&[], "site www", "TenantUnknown"),
+    (&[&["open"]], "open", "TenantExists"),
+    (&[SITE], "site www", "SiteExists"),
+    (&[SITE], "invite wwww code2", "SiteUnknown"),
+    (&[SITE], "invite www code2 601", "InvitationWindow"),
+    (&[SITE], "invite www code1", "InvitationRepeated"),
+    (&[SITE], "pair www code2 connector2", "PairingCodeUnknown"),
+    (&[SITE], "pair www code1 connector2", "PairingCodeUsed"),
+    (
+        &[SITE, &["invite www code2", "later 601"]],
+        "pair www code2 connector2",
+        "PairingCodeExpired",
+    ),
+    (
+        &[SITE, &["invite www code2"]],
+        "pair www code2 connector",
+        "PairingKeyReused",
+    ),
+    (
+        &[&["open", "site www"]],
+        "observe www 1",
+        "ConnectorUnpaired",
+    ),
+    (&[SITE], "observe www 1 counter 7", "CounterGap"),
+    (&[SITE], "observe www 1 counter 1", "CounterGap"),
+    (&[SITE], "release www 1", "ReleaseExists"),
+    (
+        &[&[
+            "open",
+            "site www",
+            "invite www code1",
+            "pair www code1 connector",
+        ]],
+        "propose a1 www release.publish 2",
+        "SiteUnobserved",
+    ),
+    (
+        &[SITE, PROPOSED],
+        "propose a1 www release.publish 2",
+        "ActionExists",
+    ),
+    (
+        &[SITE],
+        "propose a1 www release.publish 3",
+        "ReleaseUnknown",
+    ),
+    (
+        &[SITE],
+        "propose a1 www release.publish 1",
+        "NothingToChange",
+    ),
+    (&[SITE], "propose a1 www release.forget 1", "KindUnknown"),
+    (
+        &[SITE, &["release www 3"]],
+        "propose a1 www release.rollback 3",
+        "ReleaseNotAtSite",
+    ),
+    (
+        &[SITE],
+        "propose a1 www release.publish 2 59",
+        "ExpiryOutOfBounds",
+    ),
+    (
+        &[SITE],
+        "propose a1 www release.publish 2 99999999",
+        "ExpiryOutOfBounds",
+    ),
+    (&[SITE], "assess a1 one", "ActionUnknown"),
+    (&[SITE, PROPOSED], "assess a1 stale", "AssessmentStale"),
+    (&[SITE, PROPOSED], "assess a1 other-round", "RoundMismatch"),
+    (
+        &[SITE, PROPOSED, &["later 3601"]],
+        "assess a1 one",
+        "ActionExpired",
+    ),
+    (&[SITE, PROPOSED], "approve a1 alice", "WrongState"),
+    (&[SITE, WAITING], "approve a1 carol", "ApproverUnknown"),
+    (
+        &[SITE, WAITING, &["remove alice"]],
+        "approve a1 alice",
+        "ApproverRemoved",
+    ),
+    (
+        &[SITE, WAITING, &["enrol carol"]],
+        "approve a1 carol",
+        "ApproverNotAtSite",
+    ),
+    (
+        &[
+            SITE,
+            &["propose a1 www release.publish 2 by alice", "assess a1 one"],
+        ],
+        "approve a1 alice",
+        "ApproverIsProposer",
+    ),
+    (
+        &[
+            &[
+                "open",
+                "enrol owen",
+                "site www",
+                "invite www code1",
+                "pair www code1 connector",
+                "observe www 1",
+                "release www 1",
+                "release www 2",
+            ],
+            WAITING,
+        ],
+        "approve a1 owen",
+        "ApproverIsOwner",
+    ),
+    (
+        &[SITE, WAITING, &["approve a1 alice"]],
+        "approve a1 alice",
+        "VoteStands",
+    ),
+    (&[SITE, WAITING], "unvote a1 alice", "VoteMissing"),
+    (
+        &[SITE, WAITING, &["approve a1 alice", "unvote a1 alice"]],
+        "approve-again a1",
+        "NonceReused",
+    ),
+    (
+        &[SITE, WAITING],
+        "approve a1 alice but another-digest",
+        "StatementMisdirected",
+    ),
+    (
+        &[SITE, WAITING],
+        "approve a1 alice but another-view",
+        "StatementMisdirected",
+    ),
+    (
+        &[SITE, WAITING],
+        "approve a1 alice but another-policy",
+        "StatementMisdirected",
+    ),
+    (
+        &[SITE, WAITING],
+        "approve a1 alice but another-site",
+        "StatementMisdirected",
+    ),
+    (
+        &[SITE, WAITING],
+        "approve a1 alice but another-chain",
+        "StatementMisdirected",
+    ),
+    (
+        &[SITE, WAITING],
+        "approve a1 alice but another-round",
+        "RoundMismatch",
+    ),
+    (
+        &[SITE, WAITING],
+        "approve a1 alice but break-glass",
+        "ScopeUnsupported",
+    ),
+    (
+        &[SITE, WAITING],
+        "approve a1 alice but too-early",
+        "StatementNotNow",
+    ),
+    (
+        &[SITE, WAITING],
+        "approve a1 alice but another-reason",
+        "ReasonMismatch",
+    ),
+    (
+        &[SITE, WAITING],
+        "approve a1 alice but another-key",
+        "StatementRefused",
+    ),
+    (&[SITE, PROPOSED], "withdraw a1 by olga", "NotProposer"),
+    (&[SITE, MINTED], "withdraw a1 by bot", "WrongState"),
+    (&[SITE, MINTED], "revoke a1", "WrongState"),
+    (&[SITE, WAITING], "mint a1", "ApprovalsMissing"),
+    (
+        &[SITE, PROPOSED, &["assess a1 two", "approve a1 alice"]],
+        "mint a1",
+        "ApprovalsMissing",
+    ),
+    (
+        &[SITE, WAITING, &["approve a1 alice", "remove alice"]],
+        "mint a1",
+        "ApprovalsMissing",
+    ),
+    (
+        &[SITE, WAITING, &["approve a1 alice", "later 1801"]],
+        "mint a1",
+        "ApprovalsMissing",
+    ),
+    (
+        &[SITE, WAITING, &["approve a1 alice"]],
+        "mint a1 denied",
+        "PolicyDenies",
+    ),
+    (
+        &[SITE, WAITING, &["approve a1 alice"]],
+        "mint a1 stale",
+        "AssessmentStale",
+    ),
+    (
+        &[SITE, WAITING, &["approve a1 alice"]],
+        "mint a1 altered",
+        "OrderMismatch",
+    ),
+    (
+        &[SITE, WAITING, &["approve a1 alice", "policy changes"]],
+        "mint a1",
+        "PolicyChanged",
+    ),
+    (
+        &[SITE, WAITING, &["approve a1 alice", "observe www 2"]],
+        "mint a1",
+        "PreconditionChanged",
+    ),
+    (
+        &[SITE, WAITING, &["approve a1 alice", "observe www 1 stale"]],
+        "mint a1",
+        "ReadinessChanged",
+    ),
+    (
+        &[
+            SITE,
+            WAITING,
+            &["approve a1 alice", "observe www 1 stale", "assess a1 one"],
+        ],
+        "mint a1",
+        "ReadinessChanged",
+    ),
+    (
+        &[
+            SITE,
+            MINTED,
+            &[
+                "release www 3",
+                "propose a2 www release.publish 3",
+                "assess a2 one",
+                "approve a2 alice",
+            ],
+        ],
+        "mint a2",
+        "SiteLocked",
+    ),
+    (&[SITE, MINTED], "deliver a1 other", "OrderUnknown"),
+    (
+        &[SITE, MINTED, &["later 121"]],
+        "deliver a1",
+        "OrderExpired",
+    ),
+    (&[SITE, WAITING], "deliver a1", "WrongState"),
+    (
+        &[SITE, MINTED, &["deliver a1", "outcome a1 refused"]],
+        "outcome a1 accepted",
+        "WrongState",
+    ),
+    (
+        &[SITE, MINTED, &["deliver a1"]],
+        "outcome a1 succeeded",
+        "WrongState",
+    ),
+    (
+        &[SITE, WAITING],
+        "outcome a1 accepted",
+        "MessageMisdirected",
+    ),
+    (&[SITE, MINTED], "expire a1", "NotDue"),
+    (&[SITE, MINTED, &["deliver a1"]], "unresolved a1", "NotDue"),
+    (&[SITE, MINTED, &["deliver a1"]], "expire a1", "WrongState"),
+    (
+        &[SITE, &["freeze f1 0 60"]],
+        "freeze f1 0 60",
+        "FreezeExists",
+    ),
+    (&[SITE], "freeze f1 60 60", "FreezeWindow"),
+    (&[SITE], "lift f1", "FreezeUnknown"),
+];
+
+fn given(lines: &[&[&str]]) -> World {
+    World::given(&lines.concat())
+}
+
+#[test]
+fn what_is_accepted_writes_these_facts() {
+    for (lines, when, facts, state) in ACCEPTED {
+        let mut world = given(lines);
+        let written = world
+            .say(when)
+            .unwrap_or_else(|rejection| panic!("`{when}` after {lines:?}: {rejection}"));
+        assert_eq!(written.join(" "), *facts, "`{when}` after {lines:?}");
+        let found = world
+            .tenant
+            .action(&"a1".parse().unwrap())
+            .ok()
+            .map(countersign_domain::Action::state);
+        assert_eq!(found, *state, "`{when}` after {lines:?}");
+    }
+}
+
+#[test]
+fn what_is_refused_is_refused_by_name_and_changes_nothing() {
+    for (lines, when, name) in REFUSED {
+        let mut world = given(lines);
+        let before = world.tenant.clone();
+        let rejection = world.say(when).expect_err(when);
+        assert_eq!(
+            rejection.name(),
+            *name,
+            "`{when}` after {lines:?}: {rejection}"
+        );
+        assert_eq!(world.tenant, before);
+    }
+}
+
+/// Refusals that no line of these tables reaches, and where they are tested instead.
+const ELSEWHERE: &[(&str, &str)] = &[
+    ("LedgerUnknown", "platform"),
+    ("TokenExists", "platform"),
+    ("TokenUnknown", "platform"),
+    ("RoleUnfit", "platform"),
+    ("CredentialExists", "platform"),
+    ("CredentialUnknown", "platform"),
+    ("EnrolmentRefused", "platform"),
+];
+
+#[test]
+fn most_refusals_have_a_line_here() {
+    let named: BTreeSet<&str> = REFUSED
+        .iter()
+        .map(|(_, _, name)| *name)
+        .chain(ELSEWHERE.iter().map(|(name, _)| *name))
+        .collect();
+    let missing: Vec<_> = Rejection::NAMES
+        .iter()
+        .filter(|name| !named.contains(**name))
+        .collect();
+    // What is left guards against callers of this crate, not against people: it cannot be said in a line.
+    let unsaid = [
+        "WrongChain",
+        "ChainExists",
+        "TextUnfit",
+        "NoteMalformed",
+        "NoteIrrelevant",
+        "NoteRepeated",
+        "PairingDocument",
+        "DocumentRefused",
+        "GenerationEnded",
+        "CheckpointSteppedBack",
+        "CheckpointUnknown",
+        "ManifestMalformed",
+        "ReleaseMismatch",
+        "ParametersMalformed",
+        "PlanTooLarge",
+        "ReasonRequired",
+        "StatementSpent",
+        "LedgerExists",
+        "KeyStatementRefused",
+        "HeadsSteppedBack",
+    ];
+    let surprising: Vec<_> = missing
+        .iter()
+        .filter(|name| !unsaid.contains(**name))
+        .collect();
+    assert!(
+        surprising.is_empty(),
+        "no line is refused with {surprising:?}"
+    );
+}
+
+#[test]
+fn an_action_moves_along_the_drawn_edges_only() {
+    for from in State::ALL {
+        for to in State::ALL {
+            if from.is_final() {
+                assert!(!from.leads_to(*to), "{from} is final");
+            }
+        }
+        assert!(
+            !from.leads_to(State::Proposed),
+            "nothing leads back to the proposal"
+        );
+    }
+}
+
+#[test]
+fn a_statement_stands_in_at_most_one_order() {
+    let world = given(&[SITE, MINTED, &["later 121", "expire a1"]]);
+    let again = world.tenant.action(&"a1".parse().unwrap()).unwrap();
+    assert_eq!(again.state(), State::Expired);
+    assert!(
+        world
+            .tenant
+            .site(&"www".parse().unwrap())
+            .unwrap()
+            .held_by
+            .is_none(),
+        "the site is free again"
+    );
+    assert!(
+        world.tenant.tally(again, world.time()).is_empty(),
+        "its votes are consumed"
+    );
+}

@@ -1,0 +1,672 @@
+//! A tenant that is told what happens in words: real keys and signatures, no clock, no store.
+//!
+//! `say` decides one line and folds what it comes to, so a table of lines is a history.
+
+use std::collections::BTreeMap;
+
+use countersign_chain::{self as chain, Header};
+use countersign_domain::manifest::{File, Manifest};
+use countersign_domain::words::{ConnectorKind, Environment, SiteOrAll, Verdict};
+use countersign_domain::{
+    Assess, Command, Decision, DeclareFreeze, Deliver, Expire, Facts, InviteConnector, LiftFreeze,
+    MarkUnresolved, Mint, NotePlatform, OpenTenant, PairConnector, PolicyOutcome, Propose,
+    RecordObservation, RecordOutcome, RegisterSite, Rejection, Revoke, Tenant, Withdraw, compose,
+    decide, pairing_terms,
+};
+use countersign_domain::{Reason, Vote};
+use countersign_events::platform::Noted;
+use countersign_events::{self as events, Event};
+use countersign_evidence::action::{Grade, RollbackPlan};
+use countersign_evidence::message::{
+    Head, Observation, Observed, Outcome, OutcomeResult, Paired, SiteState, Stream, TreeHead,
+};
+use countersign_evidence::statement::{Decision as Ballot, Scope};
+use countersign_evidence::wire::V1;
+use countersign_evidence::{
+    ConnectorMessage, JsonObject, OrDash, PublicKey, Statement, VerifiedMessage, enrolment,
+};
+use countersign_ids::{
+    ActionId, Actor, AuthType, BodyHash, CommandId, Digest, EventHash, LedgerId, Nonce, Retention,
+    Salt, Sequence, SiteId, Time,
+};
+use ed25519_dalek::SigningKey;
+
+pub(crate) const START: u64 = 1_700_000_000_000;
+const GENESIS: [u8; 32] = [9; 32];
+
+pub(crate) struct World {
+    pub(crate) tenant: Tenant,
+    pub(crate) now: u64,
+    sequence: u64,
+    platform: u64,
+    nonce: u8,
+    counter: u64,
+    last_statement: Option<countersign_evidence::SignedStatement>,
+    policy: u8,
+}
+
+fn id<T: std::str::FromStr>(text: &str) -> T
+where
+    T::Err: std::fmt::Debug,
+{
+    text.parse().unwrap()
+}
+
+fn person(name: &str) -> SigningKey {
+    SigningKey::from_bytes(chain::sha256(name.as_bytes()).as_bytes())
+}
+
+fn genesis() -> PublicKey {
+    PublicKey::from(&SigningKey::from_bytes(&GENESIS))
+}
+
+pub(crate) fn ledger() -> LedgerId {
+    chain::ledger_id(genesis().as_bytes())
+}
+
+/// A release of one page, named by its label.
+pub(crate) fn release(label: &str) -> (Digest, Vec<u8>) {
+    let manifest = Manifest {
+        v: V1,
+        label: label.to_owned(),
+        pages: vec!["index.html".to_owned()],
+        files: vec![File {
+            path: "index.html".to_owned(),
+            digest: chain::sha256(label.as_bytes()),
+            bytes: 7,
+            media_type: "text/html".to_owned(),
+        }],
+        base_path: "/".to_owned(),
+    };
+    let bytes = manifest.to_bytes().unwrap();
+    (chain::sha256(&bytes), bytes)
+}
+
+impl World {
+    pub(crate) fn new() -> Self {
+        Self {
+            tenant: Tenant::new(id("acme")),
+            now: START,
+            sequence: 0,
+            platform: 0,
+            nonce: 0,
+            counter: 0,
+            last_statement: None,
+            policy: 1,
+        }
+    }
+
+    /// A world in which all of these lines were accepted.
+    pub(crate) fn given(lines: &[&str]) -> Self {
+        let mut world = Self::new();
+        for line in lines {
+            world
+                .say(line)
+                .unwrap_or_else(|rejection| panic!("given `{line}`: {rejection}"));
+        }
+        world
+    }
+
+    /// Decides a line and folds what it comes to; the facts that were written.
+    pub(crate) fn say(&mut self, line: &str) -> Result<Vec<String>, Rejection> {
+        let words: Vec<&str> = line.split(' ').collect();
+        if let ["later", seconds] = words[..] {
+            self.now += seconds.parse::<u64>().unwrap() * 1000;
+            return Ok(Vec::new());
+        }
+        if words == ["policy", "changes"] {
+            self.policy += 1;
+            return Ok(Vec::new());
+        }
+        let (words, actor) = match words.iter().position(|word| *word == "by") {
+            Some(at) => (
+                words.iter().copied().take(at).collect(),
+                words.iter().copied().nth(at + 1).unwrap(),
+            ),
+            None => (words, "olga"),
+        };
+        let facts = Facts {
+            now: self.time(),
+            actor: Actor {
+                kind: AuthType::Person,
+                id: id(actor),
+            },
+        };
+        let decision = self.decide(&words, &facts)?;
+        Ok(self.fold(decision, &facts.actor))
+    }
+
+    pub(crate) fn time(&self) -> Time {
+        Time::from_unix_millis(self.now)
+    }
+
+    #[expect(
+        clippy::too_many_lines,
+        reason = "the vocabulary of the tables, a line a word"
+    )]
+    fn decide(&mut self, words: &[&str], facts: &Facts) -> Result<Decision, Rejection> {
+        let command = match *words {
+            ["open"] => OpenTenant {
+                tenant: id("acme"),
+                name: "Acme".to_owned(),
+                number: 0,
+            }
+            .into(),
+            ["enrol", name] => NotePlatform {
+                noted: self.enrolment(name, false),
+            }
+            .into(),
+            ["remove", name] => NotePlatform {
+                noted: self.enrolment(name, true),
+            }
+            .into(),
+            ["site", site] => RegisterSite {
+                site: id(site),
+                name: "Shop".to_owned(),
+                connector: ConnectorKind::Static,
+                environment: Environment::Production,
+            }
+            .into(),
+            ["invite", site, code] => self.invite(site, code, 600).into(),
+            ["invite", site, code, seconds] => {
+                self.invite(site, code, seconds.parse().unwrap()).into()
+            }
+            ["pair", site, code, key] => self.pair(site, code, key, facts.now)?,
+            ["observe", site, live] => self.observe(site, live, Grade::Exact, None)?,
+            ["observe", site, live, "stale"] => self.observe(site, live, Grade::Stale, None)?,
+            ["observe", site, live, "counter", counter] => {
+                self.observe(site, live, Grade::Exact, counter.parse().ok())?
+            }
+            ["release", site, label] => {
+                let (digest, manifest) = release(label);
+                countersign_domain::AddRelease {
+                    site: id(site),
+                    release: digest,
+                    label: label.to_owned(),
+                    manifest,
+                }
+                .into()
+            }
+            ["propose", action, site, kind, label] => {
+                self.propose(action, site, kind, label, 3600).into()
+            }
+            ["propose", action, site, kind, label, seconds] => self
+                .propose(action, site, kind, label, seconds.parse().unwrap())
+                .into(),
+            ["assess", action, verdict] => self.assess(action, verdict)?,
+            ["approve", action, name] => self.vote(action, name, Ballot::Approve, |_| {})?,
+            ["deny", action, name] => self.vote(action, name, Ballot::Deny, |_| {})?,
+            ["unvote", action, name] => self.vote(action, name, Ballot::Withdraw, |_| {})?,
+            ["approve", action, name, "but", what] => {
+                self.vote(action, name, Ballot::Approve, spoiled(what))?
+            }
+            ["approve-again", action] => Vote {
+                action: id(action),
+                signed: self.last_statement.clone().unwrap(),
+                reason: None,
+            }
+            .into(),
+            ["withdraw", action] => Withdraw {
+                action: id(action),
+                reason: None,
+            }
+            .into(),
+            ["revoke", action] => Revoke {
+                action: id(action),
+                reason: None,
+            }
+            .into(),
+            ["mint", action] => self.mint(action, |_| {})?,
+            ["mint", action, "denied"] => {
+                self.mint(action, |mint| mint.outcome.permitted = false)?
+            }
+            ["mint", action, "stale"] => {
+                self.mint(action, |mint| mint.outcome.question.blast_radius += 1)?
+            }
+            ["mint", action, "altered"] => self.mint_altered(action)?,
+            ["deliver", action] => self.deliver(action, 0).into(),
+            ["deliver", action, "other"] => self.deliver(action, 1).into(),
+            ["expire", action] => Expire { action: id(action) }.into(),
+            ["unresolved", action] => MarkUnresolved { action: id(action) }.into(),
+            ["freeze", name, from, until] => DeclareFreeze {
+                freeze: id(name),
+                site: SiteOrAll::All,
+                from: Time::from_unix_millis(self.now + from.parse::<u64>().unwrap() * 1000),
+                until: Time::from_unix_millis(self.now + until.parse::<u64>().unwrap() * 1000),
+            }
+            .into(),
+            ["lift", name] => LiftFreeze { freeze: id(name) }.into(),
+            ["outcome", action, result] => self.outcome(action, result)?,
+            _ => panic!("no such line: {words:?}"),
+        };
+        decide(&self.tenant, &command, facts)
+    }
+
+    fn fold(&mut self, decision: Decision, actor: &Actor) -> Vec<String> {
+        let mut facts = Vec::new();
+        for draft in decision.drafts {
+            let spec = draft.event.spec();
+            facts.push(format!(
+                "{}.{}",
+                spec.event_type.family(),
+                spec.event_type.fact()
+            ));
+            let header = Header {
+                subject: draft.subject,
+                site: draft.site,
+                ..self.header(actor)
+            };
+            let sealed = draft.seal.is_some();
+            self.tenant
+                .evolve(&header, (!sealed).then_some(&draft.event));
+            self.sequence += 1;
+        }
+        facts
+    }
+
+    fn header(&self, actor: &Actor) -> Header {
+        Header {
+            ledger: ledger(),
+            chain: id("acme"),
+            id: id("01938e5e-8a51-7000-8000-000000000001"),
+            event_type: countersign_ids::EventType::new("site", "registered", 1).unwrap(),
+            subject: id("subject"),
+            site: None,
+            time: self.time(),
+            retention: Retention::Evidence,
+            sequence: Sequence::new(self.sequence),
+            familysequence: Sequence::ZERO,
+            prevhash: EventHash::from_bytes([0; 32]),
+            bodyhash: BodyHash::from_bytes([0; 32]),
+            bodykey: None,
+            datasubject: None,
+            actor: actor.clone(),
+            commandid: CommandId::from_bytes([0; 16]),
+            requestdigest: None,
+            platformhead: None,
+            correlationid: None,
+            causationid: None,
+            traceparent: None,
+            ownerepoch: None,
+        }
+    }
+
+    fn enrolment(&mut self, name: &str, removed: bool) -> Noted {
+        let (credential, proof) = enrolment::enrol(
+            &ledger(),
+            id(name),
+            id(&format!("{name}-key")),
+            &person(name),
+        )
+        .unwrap();
+        let event: Event = if removed {
+            events::approver::Removed {
+                approver: id(name),
+                credential: id(&format!("{name}-key")),
+            }
+            .into()
+        } else {
+            events::approver::Enrolled::new(credential, proof).into()
+        };
+        let body = event.encode().unwrap();
+        let salt = Salt::from_bytes([4; 16]);
+        self.platform += 1;
+        let actor = Actor {
+            kind: AuthType::Service,
+            id: id("plane"),
+        };
+        let header = Header {
+            chain: id("platform"),
+            event_type: event.spec().event_type.clone(),
+            sequence: Sequence::new(self.platform),
+            bodyhash: chain::body_hash(&salt, &body),
+            ..self.header(&actor)
+        };
+        Noted {
+            header: String::from_utf8(header.to_bytes()).unwrap(),
+            salt,
+            body: String::from_utf8(body).unwrap(),
+        }
+    }
+
+    fn invite(&self, site: &str, code: &str, seconds: u64) -> InviteConnector {
+        InviteConnector {
+            site: id(site),
+            code_digest: chain::sha256(code.as_bytes()),
+            expires: Time::from_unix_millis(self.now + seconds * 1000),
+        }
+    }
+
+    fn head(&self, site: &SiteId, document_digest: Digest, generation: u64) -> Head {
+        Head {
+            v: V1,
+            ledger: ledger(),
+            chain: id("acme"),
+            site: site.clone(),
+            connector: id(site.as_str()),
+            generation,
+            document_digest,
+            checkpoint: TreeHead {
+                size: 0,
+                root: Digest::from_bytes(chain::merkle::empty_root()),
+            },
+            keys_version: 1,
+        }
+    }
+
+    fn pair(&mut self, site: &str, code: &str, key: &str, now: Time) -> Result<Command, Rejection> {
+        let site: SiteId = id(site);
+        let code_digest = chain::sha256(code.as_bytes());
+        let terms = pairing_terms(&self.tenant, &site, &genesis(), &code_digest, now)?;
+        let key = person(key);
+        let message = Paired {
+            head: self.head(&site, terms.document_digest, terms.generation),
+            stream: Stream::Action,
+            counter: 0,
+            key: PublicKey::from(&key),
+            code_digest,
+        };
+        let envelope = ConnectorMessage::Paired(message).sign(&key).unwrap();
+        self.counter = 1;
+        let message = VerifiedMessage::verify_pairing(&envelope).unwrap();
+        Ok(PairConnector {
+            message,
+            envelope,
+            genesis: genesis(),
+        }
+        .into())
+    }
+
+    fn message(
+        &mut self,
+        message: &ConnectorMessage,
+    ) -> (VerifiedMessage, countersign_evidence::Envelope) {
+        let key = person("connector");
+        let envelope = message.sign(&key).unwrap();
+        self.counter += 1;
+        (
+            VerifiedMessage::verify(&envelope, &PublicKey::from(&key)).unwrap(),
+            envelope,
+        )
+    }
+
+    fn paired_head(&self, site: &SiteId) -> Result<Head, Rejection> {
+        let known = self.tenant.site(site)?;
+        let document = known
+            .document
+            .as_ref()
+            .map_or(Digest::from_bytes([0; 32]), |pinned| pinned.digest);
+        Ok(self.head(
+            site,
+            document,
+            known
+                .connector
+                .as_ref()
+                .map_or(1, |paired| paired.generation),
+        ))
+    }
+
+    fn observe(
+        &mut self,
+        site: &str,
+        live: &str,
+        grade: Grade,
+        counter: Option<u64>,
+    ) -> Result<Command, Rejection> {
+        let site: SiteId = id(site);
+        let current = (live != "-").then(|| release(live).0);
+        let message = Observed {
+            head: self.paired_head(&site)?,
+            stream: Stream::Action,
+            counter: counter.unwrap_or(self.counter),
+            observed: SiteState {
+                current: OrDash(current),
+                releases: vec![release("1").0, release("2").0],
+                rollback: RollbackPlan {
+                    v: V1,
+                    site: site.clone(),
+                    connector: "static".to_owned(),
+                    restore: OrDash(current),
+                    grade,
+                    lost: Vec::new(),
+                },
+                checked_at: self.time(),
+            },
+        };
+        let (message, envelope) = self.message(&ConnectorMessage::Observed(message));
+        Ok(RecordObservation { message, envelope }.into())
+    }
+
+    fn propose(&self, action: &str, site: &str, kind: &str, label: &str, seconds: u64) -> Propose {
+        let blobs: BTreeMap<Digest, Vec<u8>> = ["1", "2", "3"].into_iter().map(release).collect();
+        let parameters = match kind {
+            "release.publish" | "release.rollback" => {
+                JsonObject::of_strings([("release", release(label).0.to_string())])
+            }
+            _ => JsonObject::of_strings([("what", label)]),
+        };
+        Propose {
+            action: id(action),
+            site: id(site),
+            kind: id(kind),
+            parameters,
+            title: "Autumn hours".to_owned(),
+            expires: Time::from_unix_millis(self.now + seconds * 1000),
+            owner: Some(id("owen")),
+            reason: None,
+            blobs,
+        }
+    }
+
+    fn answer(
+        &self,
+        question: countersign_domain::PolicyInput,
+        verdict: Verdict,
+        needed: u64,
+    ) -> PolicyOutcome {
+        PolicyOutcome {
+            question,
+            verdict,
+            needed,
+            permitted: verdict != Verdict::Deny,
+            reasons: vec!["because the table says so".to_owned()],
+            evaluations: Vec::new(),
+            policy_digest: Digest::from_bytes([self.policy; 32]),
+            cedar_version: "4.14.1".to_owned(),
+            entities_digest: Digest::from_bytes([8; 32]),
+            blobs: Vec::new(),
+        }
+    }
+
+    fn assess(&mut self, action: &str, verdict: &str) -> Result<Command, Rejection> {
+        let question = self.tenant.question(&id(action), self.time())?;
+        let mut outcome = match verdict {
+            "allow" => self.answer(question, Verdict::Allow, 0),
+            "deny" => self.answer(question, Verdict::Deny, 0),
+            "two" => self.answer(question, Verdict::NeedsApproval, 2),
+            _ => self.answer(question, Verdict::NeedsApproval, 1),
+        };
+        match verdict {
+            "stale" => outcome.question.floor += 1,
+            "other-round" => outcome.question.round += 1,
+            _ => {}
+        }
+        Ok(Assess {
+            action: id(action),
+            outcome,
+        }
+        .into())
+    }
+
+    fn vote(
+        &mut self,
+        action: &str,
+        name: &str,
+        decision: Ballot,
+        spoil: impl FnOnce(&mut Statement),
+    ) -> Result<Command, Rejection> {
+        let id_of: ActionId = id(action);
+        let known = self.tenant.action(&id_of)?;
+        let assessment = known.assessment.clone();
+        let shown = |digest: fn(&countersign_domain::action::Assessment) -> Digest| {
+            assessment
+                .as_ref()
+                .map_or(Digest::from_bytes([0; 32]), digest)
+        };
+        self.nonce += 1;
+        let reason = Reason {
+            salt: Salt::from_bytes([6; 16]),
+            text: "as agreed".to_owned(),
+            person: id("d1"),
+        };
+        let mut statement = Statement {
+            v: V1,
+            ledger: ledger(),
+            chain: id("acme"),
+            site: known.site().clone(),
+            action: id_of.clone(),
+            action_digest: known.proposal.digest,
+            decision,
+            scope: Scope::Action,
+            round: known.round.max(1),
+            approver: id(name),
+            credential: id(&format!("{name}-key")),
+            reason_digest: OrDash(Some(reason.digest())),
+            policy_digest: OrDash(Some(shown(|one| one.policy_digest))),
+            view_digest: shown(|one| one.view_digest),
+            rollback_digest: OrDash(assessment.as_ref().and_then(|one| one.rollback_digest)),
+            not_before: self.time(),
+            not_after: Time::from_unix_millis(self.now + 1_800_000),
+            nonce: Nonce::from_bytes([self.nonce; 16]),
+        };
+        spoil(&mut statement);
+        let key = if statement.nonce == Nonce::from_bytes([0xee; 16]) {
+            person("mallory")
+        } else {
+            person(name)
+        };
+        let signed = statement.sign(&key).unwrap();
+        self.last_statement = Some(signed.clone());
+        let reason = statement.reason_digest.get().map(|_| reason);
+        Ok(Vote {
+            action: id_of,
+            signed,
+            reason,
+        }
+        .into())
+    }
+
+    fn minting(&mut self, action: &str) -> Result<(Mint, countersign_evidence::Order), Rejection> {
+        self.nonce += 1;
+        let nonce = Nonce::from_bytes([self.nonce; 16]);
+        let order = compose(&self.tenant, &id(action), nonce, self.time())?;
+        let outcome = self.answer(
+            self.tenant.question_at_mint(&id(action), self.time())?,
+            Verdict::NeedsApproval,
+            1,
+        );
+        let envelope = order.sign(&person("order")).unwrap();
+        Ok((
+            Mint {
+                action: id(action),
+                envelope,
+                outcome,
+            },
+            order,
+        ))
+    }
+
+    fn mint(&mut self, action: &str, change: impl FnOnce(&mut Mint)) -> Result<Command, Rejection> {
+        let (mut mint, _) = self.minting(action)?;
+        change(&mut mint);
+        Ok(mint.into())
+    }
+
+    fn mint_altered(&mut self, action: &str) -> Result<Command, Rejection> {
+        let (mint, mut order) = self.minting(action)?;
+        order.statements.clear();
+        Ok(Mint {
+            envelope: order.sign(&person("order")).unwrap(),
+            ..mint
+        }
+        .into())
+    }
+
+    fn order(&self, action: &str) -> Digest {
+        let known = self
+            .tenant
+            .action(&id(action))
+            .ok()
+            .and_then(|action| action.order);
+        known.map_or(Digest::from_bytes([0; 32]), |order| order.digest)
+    }
+
+    fn deliver(&self, action: &str, beyond: u64) -> Deliver {
+        let order_digest = if beyond > 0 {
+            Digest::from_bytes([0; 32])
+        } else {
+            self.order(action)
+        };
+        let checkpoint = TreeHead {
+            size: self.sequence,
+            root: Digest::from_bytes([1; 32]),
+        };
+        Deliver {
+            action: id(action),
+            order_digest,
+            checkpoint,
+        }
+    }
+
+    fn outcome(&mut self, action: &str, result: &str) -> Result<Command, Rejection> {
+        let site = self.tenant.action(&id(action))?.site().clone();
+        let (result, good) = match result {
+            "accepted" => (OutcomeResult::Accepted, true),
+            "refused" => (OutcomeResult::Refused, false),
+            "succeeded" => (OutcomeResult::Succeeded, true),
+            "failed" => (OutcomeResult::Failed, false),
+            _ => (OutcomeResult::Undone, false),
+        };
+        let ends = result.is_result();
+        let message = Outcome {
+            head: self.paired_head(&site)?,
+            stream: Stream::Action,
+            counter: self.counter,
+            order_digest: self.order(action),
+            result,
+            code: OrDash((!good).then(|| "probe-failed".to_owned())),
+            before: ends.then(JsonObject::default),
+            after: ends.then(JsonObject::default),
+            observations: ends.then(|| {
+                vec![Observation {
+                    what: "live /".to_owned(),
+                    ok: good,
+                    detail: "200".to_owned(),
+                }]
+            }),
+            duration_ms: ends.then_some(7),
+        };
+        let (message, envelope) = self.message(&ConnectorMessage::Outcome(message));
+        Ok(RecordOutcome { message, envelope }.into())
+    }
+}
+
+/// One way in which a statement is not the one that was asked for.
+fn spoiled(what: &str) -> fn(&mut Statement) {
+    match what {
+        "another-digest" => |statement| statement.action_digest = Digest::from_bytes([0; 32]),
+        "another-view" => |statement| statement.view_digest = Digest::from_bytes([0; 32]),
+        "another-policy" => |statement| statement.policy_digest = OrDash(None),
+        "another-site" => |statement| statement.site = "elsewhere".parse().unwrap(),
+        "another-chain" => |statement| statement.chain = "other".parse().unwrap(),
+        "another-round" => |statement| statement.round += 1,
+        "break-glass" => |statement| statement.scope = Scope::BreakGlass,
+        "too-early" => |statement| statement.not_before = statement.not_before.plus_millis(1000),
+        "no-reason" => |statement| statement.reason_digest = OrDash(None),
+        "another-reason" => {
+            |statement| statement.reason_digest = OrDash(Some(Digest::from_bytes([0; 32])))
+        }
+        "another-key" => |statement| statement.nonce = Nonce::from_bytes([0xee; 16]),
+        other => panic!("nothing is spoiled by `{other}`"),
+    }
+}
