@@ -21,9 +21,7 @@ macro_rules! rejections {
         }
 
         impl Rejection {
-            /// The stable code.
-            #[must_use]
-            pub const fn code(&self) -> Code {
+            const fn own_code(&self) -> Code {
                 match self {
                     $(Self::$variant { .. } => $code,)*
                 }
@@ -49,9 +47,6 @@ macro_rules! rejections {
 rejections! {
     // What a command names, from the outermost inwards.
 
-    /// The ledger was begun already.
-    LedgerExists "the ledger has its first key statement already"
-        = Code { id: "ledger-exists", title: "The ledger was begun already" };
     /// Nothing was written to the platform chain yet.
     LedgerUnknown "the ledger has no key statement yet"
         = Code { id: "ledger-unknown", title: "The ledger was not begun" };
@@ -64,9 +59,6 @@ rejections! {
     /// No chain of this tenant was announced or opened.
     TenantUnknown { chain: ChainId } "there is no tenant with chain `{chain}`"
         = Code { id: "tenant-unknown", title: "There is no tenant of this name" };
-    /// The chain was announced, or opened, already; or it is the platform's.
-    ChainExists { chain: ChainId } "chain `{chain}` exists already"
-        = Code { id: "chain-exists", title: "The chain exists already" };
     /// The command belongs to another chain.
     WrongChain { chain: ChainId } "this does not belong to chain `{chain}`"
         = Code { id: "wrong-chain", title: "The command belongs to another chain" };
@@ -315,5 +307,22 @@ rejections! {
         = Code { id: "order-unknown", title: "No such order is out" };
     /// The order is too old to be handed out.
     OrderExpired { expires: Time } "the order expired at `{expires}`"
-        = Code { id: "order-expired", title: "The order expired" };
+        = Code { id: "order-lapsed", title: "The order was never handed out in time" };
+}
+
+impl Rejection {
+    /// The stable code; of a signature or a key that does not verify, the code of what is wrong with it.
+    #[must_use]
+    pub const fn code(&self) -> Code {
+        if let Self::StatementRefused { why } = self {
+            return why.code();
+        }
+        if let Self::EnrolmentRefused { why } = self {
+            return why.code();
+        }
+        if let Self::KeyStatementRefused { why } = self {
+            return why.code();
+        }
+        self.own_code()
+    }
 }
