@@ -30,8 +30,6 @@ use crate::{Blobs, Description, Entry, Error, Layout, Options, Position};
 
 const QUEUE_REQUESTS: usize = 8192;
 const QUEUE_BYTES: usize = 64 * 1024 * 1024;
-/// The most of the journal that the log may lack; past it, appends are refused until it has caught up.
-const LAG_BYTES: u64 = 64 * 1024 * 1024;
 
 /// An open ledger.
 #[derive(Debug)]
@@ -43,6 +41,7 @@ pub struct Ledger {
     entropy: Entropy,
     keyring: Keyring,
     clock: Arc<dyn Clock>,
+    lag_bytes_max: u64,
     blobs: Blobs,
     layout: Layout,
     description: Description,
@@ -113,6 +112,7 @@ impl Ledger {
             entropy: Entropy::new(),
             keyring: Keyring::new(layout.keyring()),
             clock: options.clock,
+            lag_bytes_max: options.lag_bytes_max,
             blobs,
             layout,
             description,
@@ -164,7 +164,7 @@ impl Ledger {
     }
 
     fn prepare(&self, append: Append) -> Result<Box<Prepared>, Error> {
-        if self.view.lag() > LAG_BYTES {
+        if self.view.lag() > self.lag_bytes_max {
             return Err(Error::overloaded());
         }
         let ledger = &self.description.ledger;

@@ -12,6 +12,8 @@ use crate::journal::Faults;
 pub struct Options {
     /// The size that segments are allocated with.
     pub segment_bytes: u64,
+    /// The most of the journal that the log may lack; past it, appends are refused until it has caught up.
+    pub lag_bytes_max: u64,
     /// Where the time comes from.
     pub clock: Arc<dyn Clock>,
     /// The read models that are kept.
@@ -24,6 +26,7 @@ impl Default for Options {
     fn default() -> Self {
         Self {
             segment_bytes: 64 * 1024 * 1024,
+            lag_bytes_max: 64 * 1024 * 1024,
             clock: Arc::new(SystemClock::default()),
             projections: Projections::all(),
             faults: Faults::default(),

@@ -364,3 +364,27 @@ fn many_writers_meet_in_groups_and_each_gets_its_own_receipt() {
     });
     assert_eq!(ledger.audit(&Projections::none()).unwrap().commands, 800);
 }
+
+#[test]
+fn past_the_bound_of_the_lag_appends_are_refused_until_the_log_has_caught_up() {
+    let dir = tempfile::tempdir().unwrap();
+    let ledger = fresh(
+        dir.path(),
+        Options {
+            lag_bytes_max: 1,
+            ..options()
+        },
+    );
+    ledger.append_blocking(command("blog", "one")).unwrap();
+    let start = std::time::Instant::now();
+    let mut refused = 0;
+    // The log is made durable about a second later.
+    while let Err(error) = ledger.append_blocking(command("blog", "two")) {
+        assert!(matches!(error, Error::Overloaded { .. }), "{error}");
+        assert!(start.elapsed().as_secs() < 60, "it never catches up");
+        refused += 1;
+        std::thread::yield_now();
+    }
+    assert!(refused > 0);
+    assert_eq!(ledger.head(&chain("blog")).unwrap().size, 2);
+}
