@@ -8,13 +8,25 @@ use countersign_domain::Aggregate as _;
 use countersign_ids::{ActionId, Digest, Sequence, SiteId, limits};
 use countersign_store::{Entry, Receipt, Row, RowRange};
 
-use crate::model::{ActionDetail, EventsPage, HistoryLine, SiteDetail};
+use crate::model::{ActionDetail, EventsPage, HistoryLine, SiteDetail, TenantInfo};
 use crate::{Error, Service, TenantAccess};
 
 /// How long a read waits for the caller's own write to reach the read models.
 const OWN_WRITE_WAIT: Duration = Duration::from_secs(2);
 
 impl Service {
+    /// The tenant itself.
+    ///
+    /// # Errors
+    /// The chain cannot be read.
+    pub fn tenant(&self, access: &TenantAccess) -> Result<TenantInfo, Error> {
+        self.inner.tenant(access.tenant(), |fold| TenantInfo {
+            tenant: access.tenant().clone(),
+            name: fold.tenant.name().to_owned(),
+            size: fold.tenant.size(),
+        })
+    }
+
     /// All sites of the tenant, by name.
     ///
     /// # Errors

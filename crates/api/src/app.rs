@@ -1,0 +1,52 @@
+//! What every handler has at hand, and the bounds within which it works.
+
+use std::{sync::Arc, time::Duration};
+
+use countersign_service::Service;
+use metrics_exporter_prometheus::PrometheusHandle;
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+
+/// Bounds of the HTTP layer; the sizes of bodies are in `ids::limits`.
+#[derive(Debug, Clone)]
+pub struct Bounds {
+    /// Connections at one time; more wait to be accepted.
+    pub connections: usize,
+    /// Event streams at one time; more are refused.
+    pub streams: usize,
+    /// How long a body may take to arrive.
+    pub body: Duration,
+    /// How long a command or read may take, beside polls, blobs and streams.
+    pub request: Duration,
+    /// How long a reader may take nothing before it is cut.
+    pub stalled: Duration,
+    /// Between two signs of life on an event stream; the token is looked at again then.
+    pub keep_alive: Duration,
+    /// How long requests that are under way may take when the server stops.
+    pub drain: Duration,
+}
+
+impl Default for Bounds {
+    fn default() -> Self {
+        Self {
+            connections: 4096,
+            streams: 512,
+            body: Duration::from_secs(30),
+            request: Duration::from_secs(30),
+            stalled: Duration::from_secs(20),
+            keep_alive: Duration::from_secs(15),
+            drain: Duration::from_secs(10),
+        }
+    }
+}
+
+/// The state of all handlers.
+#[derive(Clone)]
+pub(crate) struct App {
+    pub(crate) service: Service,
+    pub(crate) bounds: Arc<Bounds>,
+    pub(crate) streams: Arc<Semaphore>,
+    pub(crate) metrics: PrometheusHandle,
+    /// Cancelled when the server stops: what waits ends then.
+    pub(crate) stop: CancellationToken,
+}

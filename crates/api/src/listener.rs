@@ -1,0 +1,151 @@
+//! Connections within bounds: so many at one time, and none whose other end takes nothing.
+//!
+//! A peer that does not read fills the kernel's buffers and would hold a stream's memory for ever; here a write that makes no
+//! progress in time fails, and the connection with it.
+
+use std::io;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use axum::serve::Listener;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::{Sleep, sleep};
+
+/// A listener that keeps its bounds.
+pub(crate) struct Bounded {
+    listener: TcpListener,
+    connections: Arc<Semaphore>,
+    stalled: Duration,
+}
+
+impl Bounded {
+    pub(crate) fn new(listener: TcpListener, connections: usize, stalled: Duration) -> Self {
+        Self {
+            listener,
+            connections: Arc::new(Semaphore::new(connections)),
+            stalled,
+        }
+    }
+}
+
+impl Listener for Bounded {
+    type Io = Guarded<TcpStream>;
+    type Addr = SocketAddr;
+
+    async fn accept(&mut self) -> (Self::Io, SocketAddr) {
+        let permit = Arc::clone(&self.connections).acquire_owned().await.ok();
+        let (stream, address) = Listener::accept(&mut self.listener).await;
+        stream.set_nodelay(true).ok();
+        (
+            Guarded {
+                stream,
+                stalled: self.stalled,
+                deadline: None,
+                _permit: permit,
+            },
+            address,
+        )
+    }
+
+    fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.listener.local_addr()
+    }
+}
+
+/// A connection whose writes must make progress.
+pub(crate) struct Guarded<S> {
+    stream: S,
+    stalled: Duration,
+    /// Set while a write waits.
+    deadline: Option<Pin<Box<Sleep>>>,
+    _permit: Option<OwnedSemaphorePermit>,
+}
+
+impl<S: AsyncWrite + Unpin> Guarded<S> {
+    fn guard<T>(
+        &mut self,
+        context: &mut Context<'_>,
+        write: impl FnOnce(Pin<&mut S>, &mut Context<'_>) -> Poll<io::Result<T>>,
+    ) -> Poll<io::Result<T>> {
+        if let Poll::Ready(done) = write(Pin::new(&mut self.stream), context) {
+            self.deadline = None;
+            return Poll::Ready(done);
+        }
+        let stalled = self.stalled;
+        let deadline = self
+            .deadline
+            .get_or_insert_with(|| Box::pin(sleep(stalled)));
+        ready!(deadline.as_mut().poll(context));
+        Poll::Ready(Err(io::Error::new(
+            io::ErrorKind::TimedOut,
+            "the peer takes nothing",
+        )))
+    }
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Guarded<S> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_read(context, buffer)
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Guarded<S> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        self.guard(context, |stream, context| stream.poll_write(context, bytes))
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.guard(context, |stream, context| stream.poll_flush(context))
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.guard(context, |stream, context| stream.poll_shutdown(context))
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        self.guard(context, |stream, context| {
+            stream.poll_write_vectored(context, slices)
+        })
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::io::AsyncWriteExt as _;
+
+    #[tokio::test]
+    async fn a_peer_that_takes_nothing_is_cut() {
+        let (ours, theirs) = tokio::io::duplex(64);
+        let mut guarded = Guarded {
+            stream: ours,
+            stalled: Duration::from_millis(20),
+            deadline: None,
+            _permit: None,
+        };
+        let error = guarded.write_all(&[0; 1024]).await.unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+        drop(theirs);
+    }
+}

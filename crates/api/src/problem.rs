@@ -1,0 +1,140 @@
+//! Refusals and failures as RFC 9457 problems with stable codes; each code has a page at `/errors/<code>`.
+//!
+//! The only place where an error becomes an answer. Details never hold a secret: errors are made of parsed values.
+
+use axum::Json;
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use countersign_ids::{Code, Time};
+use countersign_service::{Class, Error};
+use serde::Serialize;
+use std::time::Duration;
+
+use crate::codes;
+
+/// The body of a problem (RFC 9457 section 3).
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+pub(crate) struct ProblemBody {
+    /// Where the page of the code is.
+    #[schema(example = "/errors/unauthenticated")]
+    r#type: String,
+    /// What happened, the same for every occurrence of the code.
+    title: String,
+    /// The HTTP status.
+    status: u16,
+    /// What happened this time.
+    detail: String,
+    /// The stable code.
+    #[schema(example = "unauthenticated")]
+    code: String,
+    /// The server's time, where the caller's clock is the problem.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<crate::schema::Time>)]
+    time: Option<Time>,
+}
+
+/// An answer that is not what was asked for.
+#[derive(Debug)]
+pub(crate) struct Problem {
+    status: StatusCode,
+    code: Code,
+    detail: String,
+    retry_after: Option<Duration>,
+    server_time: Option<Time>,
+}
+
+impl Problem {
+    /// A problem of the HTTP layer itself.
+    pub(crate) fn new(status: StatusCode, code: Code, detail: impl Into<String>) -> Self {
+        Self {
+            status,
+            code,
+            detail: detail.into(),
+            retry_after: None,
+            server_time: None,
+        }
+    }
+
+    /// A part of the path or the query that cannot be read.
+    pub(crate) fn path(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, codes::PATH_MALFORMED, detail)
+    }
+
+    /// The server's own fault.
+    pub(crate) fn internal(detail: &str) -> Self {
+        Error::Internal {
+            detail: detail.to_owned(),
+        }
+        .into()
+    }
+}
+
+impl From<Error> for Problem {
+    fn from(error: Error) -> Self {
+        let status = match error.class() {
+            Class::Malformed => StatusCode::BAD_REQUEST,
+            Class::Unauthenticated => StatusCode::UNAUTHORIZED,
+            Class::Forbidden => StatusCode::FORBIDDEN,
+            Class::NotFound => StatusCode::NOT_FOUND,
+            Class::Conflict => StatusCode::CONFLICT,
+            Class::Refused => StatusCode::UNPROCESSABLE_ENTITY,
+            Class::Overloaded | Class::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
+            Class::Internal => StatusCode::INTERNAL_SERVER_ERROR,
+        };
+        // It is consumed here, so it is logged here, with its sources; the caller of an internal fault learns only the code.
+        let chain = chain(&error);
+        let detail = if status == StatusCode::INTERNAL_SERVER_ERROR {
+            tracing::error!(code = error.code().id, error = chain, "request failed");
+            error.code().title.to_owned()
+        } else {
+            tracing::debug!(code = error.code().id, error = chain, "request refused");
+            chain
+        };
+        Self {
+            status,
+            code: error.code(),
+            detail,
+            retry_after: error.retry_after(),
+            server_time: error.server_time(),
+        }
+    }
+}
+
+/// An error and its sources, joined by colons.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(source) = next {
+        text.push_str(": ");
+        text.push_str(&source.to_string());
+        next = source.source();
+    }
+    text
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let body = ProblemBody {
+            r#type: format!("/errors/{}", self.code.id),
+            title: self.code.title.to_owned(),
+            status: self.status.as_u16(),
+            detail: self.detail,
+            code: self.code.id.to_owned(),
+            time: self.server_time,
+        };
+        let mut response = (self.status, Json(body)).into_response();
+        let headers = response.headers_mut();
+        headers.insert(
+            header::CONTENT_TYPE,
+            HeaderValue::from_static("application/problem+json"),
+        );
+        if self.status == StatusCode::UNAUTHORIZED {
+            headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
+        if self.status == StatusCode::SERVICE_UNAVAILABLE {
+            let seconds = self.retry_after.map_or(1, |wait| wait.as_secs().max(1));
+            headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        response
+    }
+}

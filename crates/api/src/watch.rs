@@ -1,0 +1,86 @@
+//! Every request in time, counted and logged; no header and no body is logged.
+
+use std::sync::OnceLock;
+use std::time::{Duration, Instant};
+
+use axum::extract::{MatchedPath, Request, State};
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
+
+use crate::app::App;
+use crate::{codes, problem::Problem};
+
+/// Buckets of durations, in seconds; a histogram without them would keep every sample.
+const SECONDS: &[f64] = &[
+    0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0,
+];
+
+/// The recorder of this process; the first server installs it.
+pub(crate) fn recorder() -> PrometheusHandle {
+    static RECORDER: OnceLock<PrometheusHandle> = OnceLock::new();
+    RECORDER
+        .get_or_init(|| {
+            let builder = PrometheusBuilder::new();
+            let builder = builder
+                .set_buckets(SECONDS)
+                .unwrap_or_else(|_| PrometheusBuilder::new());
+            let recorder = builder.build_recorder();
+            let handle = recorder.handle();
+            if metrics::set_global_recorder(recorder).is_err() {
+                tracing::warn!("another recorder of metrics is installed; /metrics stays empty");
+            }
+            handle
+        })
+        .clone()
+}
+
+/// Routes that may take longer than a command: what they wait for has bounds of its own.
+fn waits(path: &str) -> bool {
+    path.ends_with("/events/stream")
+        || path.ends_with("/connector/poll")
+        || path.contains("/blobs/")
+}
+
+/// Answers in time, with the headers that every answer has.
+pub(crate) async fn bounded(State(app): State<App>, request: Request, next: Next) -> Response {
+    let began = Instant::now();
+    let method = request.method().clone();
+    let path = request
+        .extensions()
+        .get::<MatchedPath>()
+        .map_or_else(|| "other".to_owned(), |path| path.as_str().to_owned());
+    let limit = if waits(&path) {
+        Duration::MAX
+    } else {
+        app.bounds.request.saturating_add(app.bounds.body)
+    };
+    let mut response = match tokio::time::timeout(limit, next.run(request)).await {
+        Ok(response) => response,
+        Err(_) => {
+            let detail =
+                "the command may still be done: send it again with the same Idempotency-Key";
+            Problem::new(StatusCode::SERVICE_UNAVAILABLE, codes::TOO_SLOW, detail).into_response()
+        }
+    };
+    let headers = response.headers_mut();
+    headers.insert(
+        header::X_CONTENT_TYPE_OPTIONS,
+        HeaderValue::from_static("nosniff"),
+    );
+    headers
+        .entry(header::CACHE_CONTROL)
+        .or_insert(HeaderValue::from_static("no-store"));
+    let status = response.status().as_u16().to_string();
+    let took = began.elapsed();
+    tracing::debug!(%method, path, status, ?took, "answered");
+    let labels = [
+        ("method", method.to_string()),
+        ("route", path),
+        ("status", status),
+    ];
+    metrics::counter!("countersign_http_requests_total", &labels).increment(1);
+    metrics::histogram!("countersign_http_request_seconds", &labels).record(took.as_secs_f64());
+    response
+}
