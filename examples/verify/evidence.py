@@ -31,7 +31,7 @@ class Tenant:
             self.people[inner["approver"], inner["credential"]] = inner["key"]
             check_enrolment(self.chain.ledger, inner)
         elif ".approver.removed." in header["type"]:
-            need(self.people.pop((inner["approver"], inner["credential"]), None), "removes somebody who is not enrolled")
+            self.people.pop((inner["approver"], inner["credential"]), None)
         need(event.head[0] >= at, "its platformhead is older than what it restates")
         if at in platform.by_sequence:
             need(platform.by_sequence[at].hash == b3("countersign event v1", raw), "restates another event than platform has")
@@ -53,7 +53,7 @@ class Tenant:
         self.documents[site["digest"]] = document["version"]
 
     def connector_invited(self, event, b):
-        self.sites[b["site"]]["codes"][b["code_digest"]] = b["expires"]
+        self.sites[b["site"]]["codes"] = {b["code_digest"]: b["expires"]}  # a later one takes its place
 
     def connector_paired(self, event, b):
         peek = signed_json(unbase64(b["envelope"]["payload"]))
@@ -63,8 +63,8 @@ class Tenant:
         need(event.h["time"] <= site["codes"].pop(peek["code_digest"]), "the invitation had expired")
         key = unbase64(peek["key"], 32)
         self.connectors[peek["connector"], peek["generation"]] = (key, peek["site"])
-        self.message(event, "message", "action")
         site["generation"], site["connector"] = peek["generation"], peek["connector"]
+        self.message(event, "message", "action")
 
     def message(self, event, kind, stream):
         """A message of a connector: signature, dense counter, command id, pinned document, the checkpoint it saw."""
@@ -76,9 +76,10 @@ class Tenant:
         need((m["ledger"], m["chain"], m["site"], m["stream"]) == (self.chain.ledger, event.h["source"].split("/")[-1], site, stream),
              "a message for another ledger, chain, site or stream")
         need(event.h["authtype"] == "connector" and event.h["authid"] == m["connector"], "the event names another author")
-        last = self.counters.get((*who, stream), -1)
+        last, saw = self.counters.get((*who, stream), (-1, 0))
+        self.counters[*who, stream] = (m["counter"], m["checkpoint"]["size"])
+        need(m["checkpoint"]["size"] >= saw, "saw a smaller checkpoint than before")
         need(m["counter"] == last + 1, f"counter {m['counter']} where {last + 1} comes next")
-        self.counters[*who, stream] = m["counter"]
         if stream == "beat":
             need(m["previous"] == self.heartbeats.get(who, "-"), "the heartbeat does not name the one before it")
             self.heartbeats[who] = digest
@@ -87,7 +88,8 @@ class Tenant:
         need(event.h["commandid"] == command, "the command id is not the counter's")
         request = blake3(unbase64(event.b["envelope"]["payload"]), derive_key_context="countersign request v1").hexdigest()[:32]
         need(event.h.get("requestdigest") == request, "the request digest is not the payload's")
-        if stream == "action":
+        need(stream == "beat" or m["generation"] == self.sites[site]["generation"], "a message of an ended generation")
+        if kind == "outcome" and m["result"] != "refused":
             need(m["document_digest"] == self.sites[site]["digest"], "names another pinned document than the site's")
         self.saw(m["checkpoint"], event)
         return m
@@ -114,6 +116,8 @@ class Tenant:
         action = self.actions[b["action"]]
         need(b["round"] == action["round"] + 1, "rounds are dense")
         action.update(round=b["round"], votes={}, assessed=b)
+        was, action["state"] = action["state"], "denied" if b["verdict"] == "deny" else action["state"]
+        need(was == "open", "an action is assessed that is not open")
         need(b["view_digest"] in b["blobs"], "the view document is not named in blobs")
         view = signed_json(self.bundle.blob(b["view_digest"]))
         need(sha256(canonical(view["action"])) == action["digest"], "the view document shows another action")
@@ -154,7 +158,7 @@ class Tenant:
 
     def action_rejected(self, event, b):
         action, s = self.vote(event, b, "deny")
-        action["votes"][s["approver"]] = ("deny", b["signed"]["statement"])
+        action["votes"][s["approver"]], action["state"] = ("deny", b["signed"]["statement"]), "rejected"
 
     def action_approval_withdrawn(self, event, b):
         action, s = self.vote(event, b, "withdraw")
@@ -220,24 +224,28 @@ class Tenant:
         action, m = self.actions[b["action"]], self.message(event, "outcome", "action")
         need(m["result"] == event.fact, f"the outcome says {m['result']}")
         need(m["order_digest"] == action["order"], "an outcome of another order")
-        before = {"accepted": ["delivered"], "refused": ["delivered"]}.get(event.fact, ["accepted", "unresolved"])
+        before = {"accepted": ["delivered", "unresolved"], "refused": ["delivered", "unresolved"]}.get(event.fact, ["accepted", "unresolved"])
         need(action["state"] in before, f"{event.fact} after {action['state']}")
         action["state"] = event.fact
 
     action_accepted = action_refused = action_succeeded = action_failed = action_undone = outcome
 
     def action_unresolved(self, event, b):
-        self.actions[b["action"]]["state"] = "unresolved"
+        action = self.actions[b["action"]]
+        need(action["state"] in ("delivered", "accepted"), "unresolved without a delivery")
+        action["state"] = "unresolved"
 
     def close(self, event, b):
-        need(self.actions[b["action"]]["state"] in ("open", "authorized", "delivered"), f"{event.fact} after an outcome")
-        self.actions[b["action"]]["state"] = event.fact
+        action = self.actions[b["action"]]
+        was, action["state"] = action["state"], event.fact
+        need(was in ("open", "authorized") if event.fact == "expired" else was == "open", f"{event.fact} after {was}")
 
     action_withdrawn = action_revoked = action_expired = close
 
     def beat_received(self, event, b):
         m = self.message(event, "heartbeat", "beat")
-        need(m["document_digest"] in self.documents, "names a document that was never pinned")
+        if m["document_digest"] not in self.documents:
+            return  # changed at the site: its version is not known here
         place, last = (m["generation"], self.documents[m["document_digest"]]), self.places.get(m["site"], (0, 0))
         self.places[m["site"]] = place
         need(place[0] >= last[0] and place[1] >= last[1], "generation or document version steps back")

@@ -109,6 +109,8 @@ fn histories_that_break_a_rule_of_evidence_are_named() {
         evidence(Twist::DocumentOfOtherGenesis),
         evidence(Twist::PairedWithoutInvitation),
         evidence(Twist::RestatesOtherBody),
+        (Twist::PolicyVerdictChanged, 1, "policy", "violation"),
+        (Twist::PolicyEvaluationChanged, 1, "policy", "violation"),
         (Twist::HeadsOfOtherRoot, 1, "tree", "violation"),
         (Twist::HeadsLackKeys, 1, "tree", "violation"),
         (Twist::KeyStatementUnsigned, 1, "keys", "violation"),
@@ -131,6 +133,13 @@ fn histories_that_break_a_rule_of_evidence_are_named() {
 }
 
 type Tamper = fn(&mut Members);
+
+/// The blob of the entity snapshot that a decision names.
+fn entities(members: &Members) -> String {
+    let text = String::from_utf8(members["events/acme.jsonl"].clone()).unwrap();
+    let (_, rest) = text.split_once("entities_digest\\\":\\\"sha256:").unwrap();
+    format!("blobs/sha256/{}", rest.split_once('\\').unwrap().0)
+}
 
 fn replace(members: &mut Members, chain: &str, at: usize, from: &str, to: &str) {
     let mut all = lines(members, chain);
@@ -307,11 +316,8 @@ const WHOLE: &[(&str, u8, &str, &str, Tamper)] = &[
         },
     ),
     ("blob missing", 2, "evidence", "unchecked", |members| {
-        // The policy set is small and named by every decision.
-        let policies = countersign_chain::sha256(b"entities");
-        members
-            .remove(&format!("blobs/sha256/{}", policies.hex()))
-            .unwrap();
+        let name = entities(members);
+        members.remove(&name).unwrap();
     }),
     (
         "blob with other bytes",
@@ -319,10 +325,7 @@ const WHOLE: &[(&str, u8, &str, &str, Tamper)] = &[
         "evidence",
         "violation",
         |members| {
-            let name = format!(
-                "blobs/sha256/{}",
-                countersign_chain::sha256(b"entities").hex()
-            );
+            let name = entities(members);
             members.insert(name, b"others".to_vec());
         },
     ),

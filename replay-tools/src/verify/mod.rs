@@ -13,7 +13,7 @@ pub(crate) mod leaves;
 mod notes;
 mod pins;
 pub(crate) mod platform;
-//mod policy;
+mod policy;
 mod projections;
 mod tenant;
 
@@ -59,6 +59,7 @@ struct Run<'a> {
     opened: BTreeMap<String, u64>,
     commands: commands::Commands,
 
+    policy: policy::Reevaluation,
     counts: Counts,
 }
 
@@ -99,6 +100,7 @@ pub fn verify(
         opened: BTreeMap::new(),
         commands: commands::Commands::new(),
 
+        policy: policy::Reevaluation::default(),
         counts: Counts::default(),
     };
     run.begin_chain("platform", &sizes);
@@ -343,6 +345,8 @@ impl Run<'_> {
         for digest in attachments(event) {
             self.blobs.mention(digest);
         }
+        let decided = self.policy.check(event, &mut self.blobs, &mut self.counts);
+        record(findings, Level::Policy, place, decided)?;
         if self.platform.keys().is_none() {
             return Ok(());
         }

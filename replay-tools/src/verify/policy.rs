@@ -36,7 +36,12 @@ struct Evidence<'e> {
 
 impl Reevaluation {
     /// Evaluates every decision of an event again.
-    pub(super) fn check(&mut self, event: &Event, blobs: &mut Blobs<'_>, counts: &mut Counts) -> Checked {
+    pub(super) fn check(
+        &mut self,
+        event: &Event,
+        blobs: &mut Blobs<'_>,
+        counts: &mut Counts,
+    ) -> Checked {
         match event {
             Event::Action(Action::Assessed(assessed)) => {
                 counts.decisions += 1;
@@ -67,22 +72,42 @@ impl Reevaluation {
     }
 
     fn again(&mut self, evidence: &Evidence<'_>, blobs: &mut Blobs<'_>) -> Checked {
-        let named = evidence.blobs.contains(evidence.policy) && evidence.blobs.contains(evidence.entities);
-        need(named, RULE, "policy set or entity snapshot is not among the blobs")?;
+        let named =
+            evidence.blobs.contains(evidence.policy) && evidence.blobs.contains(evidence.entities);
+        need(
+            named,
+            RULE,
+            "policy set or entity snapshot is not among the blobs",
+        )?;
         let entities = blobs.get(evidence.entities)?;
         let set = self.set(evidence.policy, blobs)?;
         for recorded in evidence.evaluations {
             let differs = |what: &dyn std::fmt::Display| {
-                let message = format!("the evaluation on {:?} approvals does not come out as recorded: {what}", recorded.tally);
+                let message = format!(
+                    "the evaluation on {:?} approvals does not come out as recorded: {what}",
+                    recorded.tally
+                );
                 if evidence.version == cedar_version() {
                     bad(RULE, message)
                 } else {
-                    absent(RULE, format!("{message} (recorded by Cedar {}, this is {})", evidence.version, cedar_version()))
+                    absent(
+                        RULE,
+                        format!(
+                            "{message} (recorded by Cedar {}, this is {})",
+                            evidence.version,
+                            cedar_version()
+                        ),
+                    )
                 }
             };
-            let now = set.reevaluate(&entities, recorded).map_err(|error| differs(&error))?;
+            let now = set
+                .reevaluate(&entities, recorded)
+                .map_err(|error| differs(&error))?;
             if now != *recorded {
-                return Err(differs(&format!("{:?} by {:?}, recorded {:?} by {:?}", now.ruling, now.policies, recorded.ruling, recorded.policies)));
+                return Err(differs(&format!(
+                    "{:?} by {:?}, recorded {:?} by {:?}",
+                    now.ruling, now.policies, recorded.ruling, recorded.policies
+                )));
             }
         }
         Ok(())
@@ -97,28 +122,54 @@ impl Reevaluation {
             }
             self.sets.insert(*digest, set);
         }
-        self.sets.get(digest).ok_or_else(|| bad(RULE, "no policy set"))
+        self.sets
+            .get(digest)
+            .ok_or_else(|| bad(RULE, "no policy set"))
     }
 }
 
 /// The verdict is what the evaluations amount to.
 fn follows_assessment(assessed: &Assessed) -> Checked {
     let verdict = verdict_of(&assessed.evaluations);
-    let verdict = verdict.ok_or_else(|| bad(RULE, "the evaluations on nobody's and on everybody's approvals are not both there"))?;
-    need(verdict == assessed.verdict, RULE, &format!("the evaluations amount to `{verdict}`, the event says `{}`", assessed.verdict))
+    let verdict = verdict.ok_or_else(|| {
+        bad(
+            RULE,
+            "the evaluations on nobody's and on everybody's approvals are not both there",
+        )
+    })?;
+    need(
+        verdict == assessed.verdict,
+        RULE,
+        &format!(
+            "the evaluations amount to `{verdict}`, the event says `{}`",
+            assessed.verdict
+        ),
+    )
 }
 
 /// The mint was permitted on exactly the approvals that the order holds.
 fn follows_authorisation(authorized: &Authorized) -> Checked {
-    let votes = authorized.evaluations.iter().find(|evaluation| evaluation.tally == Tally::Votes);
+    let votes = authorized
+        .evaluations
+        .iter()
+        .find(|evaluation| evaluation.tally == Tally::Votes);
     let votes = votes.ok_or_else(|| bad(RULE, "no evaluation on the approvals that stood"))?;
-    need(votes.ruling == Ruling::Permit, RULE, "authorised although policy did not permit it")?;
-    let order = Order::parse(authorized.envelope.unverified_payload()).map_err(|error| bad(RULE, error))?;
+    need(
+        votes.ruling == Ruling::Permit,
+        RULE,
+        "authorised although policy did not permit it",
+    )?;
+    let order =
+        Order::parse(authorized.envelope.unverified_payload()).map_err(|error| bad(RULE, error))?;
     let mut approvers = BTreeSet::new();
     for signed in &order.statements {
         let statement = signed.unverified().map_err(|error| bad(RULE, error))?;
         approvers.insert(statement.approver.to_string());
     }
     let counted: BTreeSet<String> = people(votes).into_iter().map(ToOwned::to_owned).collect();
-    need(counted.is_subset(&approvers), RULE, "policy counted approvals that the order does not hold")
+    need(
+        counted.is_subset(&approvers),
+        RULE,
+        "policy counted approvals that the order does not hold",
+    )
 }

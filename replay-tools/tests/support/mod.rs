@@ -68,8 +68,6 @@ pub(crate) enum Twist {
     HeadsLackKeys,
     KeyStatementUnsigned,
     CheckpointByUnknownKey,
-    UnknownEventType,
-    MissingEvidenceBlob,
 }
 
 /// Every key of the tests, made from one byte each.

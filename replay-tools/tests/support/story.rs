@@ -86,10 +86,6 @@ impl Story {
         self.world.checkpoint(BEATS);
         self.world.record_heads();
         self.world.stop();
-        if self.world.twist == Twist::MissingEvidenceBlob {
-            let policy = sha256(b"policies-to-lose").hex();
-            drop(policy);
-        }
         self.world
     }
 

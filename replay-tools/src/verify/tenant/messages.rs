@@ -5,7 +5,7 @@ use countersign_evidence::message::{Stream, TreeHead};
 use countersign_evidence::{ConnectorMessage, Envelope, OutcomeResult, VerifiedMessage};
 use countersign_ids::{ActionId, Actor, AuthType, ConnectorId, Digest, SiteId};
 
-use super::{Claim, Context, Paired, Seen, Stage, Tenant};
+use super::{Claim, Context, LastMessage, Paired, Seen, Stage, Tenant};
 use crate::verify::fault::{Checked, bad, need};
 
 const RULE: &str = "message";
@@ -28,7 +28,7 @@ impl Tenant {
         context.pins.connector(paired.key.as_bytes())?;
         let site = self.site(&head.site)?;
         let rises = head.generation == site.generation + 1;
-        let invited = site.codes.remove(&paired.code_digest);
+        let invitation = site.invitation.take();
         site.generation = head.generation;
         site.connector = Some(head.connector.clone());
         let known = Paired {
@@ -38,8 +38,10 @@ impl Tenant {
         self.connectors
             .insert((head.connector.clone(), head.generation), known);
         need(rises, RULE, "the generation does not rise by one")?;
-        let until =
-            invited.ok_or_else(|| bad(RULE, "no open invitation of this site has this code"))?;
+        let until = invitation
+            .filter(|(code, _)| *code == paired.code_digest)
+            .map(|(_, until)| until)
+            .ok_or_else(|| bad(RULE, "no open invitation of this site has this code"))?;
         need(
             seen.header.time <= until,
             RULE,
@@ -74,6 +76,13 @@ impl Tenant {
         need(place, RULE, "a message for another ledger, chain or site")?;
         self.counter(seen, message, stream, *verified.digest(), envelope)?;
         if stream == Stream::Action {
+            let current = self.site(&site)?.generation == head.generation;
+            need(current, RULE, "a message of an ended generation")?;
+        }
+        // A connector whose document was changed at the site says so by refusing; what it executes, it does under this one.
+        if let ConnectorMessage::Outcome(outcome) = message
+            && outcome.result != OutcomeResult::Refused
+        {
             self.document_in_force(&site, &head.document_digest)?;
         }
         self.saw(seen, &head.checkpoint)?;
@@ -94,10 +103,22 @@ impl Tenant {
             return Err(bad(RULE, "a message of another stream"));
         };
         let key = (head.connector.clone(), head.generation, stream);
-        let before = self.counters.insert(key, (counter, digest));
-        let next = before.map_or(0, |(last, _)| last + 1);
+        let saw = head.checkpoint.size;
+        let last = LastMessage {
+            counter,
+            digest,
+            saw,
+        };
+        let before = self.counters.insert(key, last);
+        let next = before.map_or(0, |last| last.counter.saturating_add(1));
+        let steps_back = before.is_some_and(|last| saw < last.saw);
+        need(
+            !steps_back,
+            "split-view",
+            "the connector saw a smaller checkpoint than before",
+        )?;
         if let ConnectorMessage::Heartbeat(beat) = message {
-            let links = beat.previous.get().copied() == before.map(|(_, digest)| digest);
+            let links = beat.previous.get().copied() == before.map(|last| last.digest);
             need(
                 links,
                 "heartbeat",
@@ -169,13 +190,10 @@ impl Tenant {
     ) -> Checked {
         let message = self.message(seen, envelope, Stream::Beat, context)?;
         let head = message.head();
-        let version = self.documents.get(&head.document_digest).copied();
-        let version = version.ok_or_else(|| {
-            bad(
-                "document",
-                "the heartbeat names a document that was never pinned",
-            )
-        })?;
+        // A document that was changed at the site is not in the ledger, and its version is not known here.
+        let Some(version) = self.documents.get(&head.document_digest).copied() else {
+            return Ok(());
+        };
         let last = self
             .beats
             .insert(head.site.clone(), (head.generation, version));

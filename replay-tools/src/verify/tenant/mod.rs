@@ -67,8 +67,8 @@ pub(crate) struct Claim {
 #[derive(Debug, Default)]
 struct Site {
     document: Option<(PinnedDocument, Digest)>,
-    /// Open invitations, and until when they count.
-    codes: BTreeMap<Digest, Time>,
+    /// The open invitation, and until when it counts; a later one takes its place.
+    invitation: Option<(Digest, Time)>,
     generation: u64,
     connector: Option<ConnectorId>,
 }
@@ -112,6 +112,14 @@ struct ActionRun {
     order: Option<(Digest, Sequence)>,
 }
 
+/// The last message of a connector's generation on one stream.
+#[derive(Debug, Clone, Copy)]
+struct LastMessage {
+    counter: u64,
+    digest: Digest,
+    saw: u64,
+}
+
 /// A connector of one generation.
 #[derive(Debug)]
 struct Paired {
@@ -128,7 +136,7 @@ pub(crate) struct Tenant {
     sites: BTreeMap<SiteId, Site>,
     actions: BTreeMap<ActionId, ActionRun>,
     connectors: BTreeMap<(ConnectorId, u64), Paired>,
-    counters: BTreeMap<(ConnectorId, u64, Stream), (u64, Digest)>,
+    counters: BTreeMap<(ConnectorId, u64, Stream), LastMessage>,
     beats: BTreeMap<SiteId, (u64, u64)>,
     nonces: BTreeSet<Nonce>,
     order_nonces: BTreeSet<Nonce>,
@@ -175,9 +183,7 @@ impl Tenant {
                 .message(seen, &observed.envelope, Stream::Action, context)
                 .map(drop),
             Event::Connector(connector::Connector::Invited(invited)) => {
-                self.site(&invited.site)?
-                    .codes
-                    .insert(invited.code_digest, invited.expires);
+                self.site(&invited.site)?.invitation = Some((invited.code_digest, invited.expires));
                 Ok(())
             }
             Event::Connector(connector::Connector::Paired(paired)) => {
@@ -268,9 +274,9 @@ impl Tenant {
                 context,
             ),
             Action::Unresolved(said) => self.unresolved(&said.action),
-            Action::Withdrawn(said) => self.close(&said.action),
-            Action::Revoked(said) => self.close(&said.action),
-            Action::Expired(said) => self.close(&said.action),
+            Action::Withdrawn(said) => self.close(&said.action, &[Stage::Open]),
+            Action::Revoked(said) => self.close(&said.action, &[Stage::Open]),
+            Action::Expired(said) => self.close(&said.action, &[Stage::Open, Stage::Authorized]),
         }
     }
 
@@ -284,19 +290,15 @@ impl Tenant {
     }
 
     /// The action ends without an outcome of the connector.
-    fn close(&mut self, action: &ActionId) -> Checked {
+    fn close(&mut self, action: &ActionId, from: &[Stage]) -> Checked {
         let run = self.run(action)?;
-        let open = matches!(
-            run.stage,
-            Stage::Open | Stage::Authorized | Stage::Delivered
-        );
+        let open = from.contains(&run.stage);
+        run.stage = Stage::Over;
         need(
             open,
             "action-stage",
-            "an action ends that was answered by the connector, or had ended",
-        )?;
-        run.stage = Stage::Over;
-        Ok(())
+            "an action ends that had ended, or whose order had left",
+        )
     }
 
     fn registered(&mut self, site: &SiteId) -> Checked {

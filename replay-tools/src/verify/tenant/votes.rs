@@ -1,6 +1,7 @@
 //! Proposals, assessments and votes.
 
 use countersign_events::action::{Assessed, Proposed};
+use countersign_events::words::Verdict;
 use countersign_evidence::{Decision, SignedStatement, Statement, ViewDocument};
 use countersign_ids::ActionId;
 
@@ -57,7 +58,11 @@ impl Tenant {
         const RULE: &str = "assessment";
         let run = self.run(&assessed.action)?;
         let last = run.round.as_ref().map_or(0, |round| round.number);
-        let dense = assessed.round == last + 1;
+        let dense = assessed.round == last.saturating_add(1);
+        let open = run.stage == Stage::Open;
+        if assessed.verdict == Verdict::Deny {
+            run.stage = Stage::Over;
+        }
         run.votes.clear();
         run.round = Some(Round {
             number: assessed.round,
@@ -66,11 +71,7 @@ impl Tenant {
             policy: assessed.policy_digest,
         });
         need(dense, RULE, "rounds are dense from 1")?;
-        need(
-            run.stage == Stage::Open,
-            RULE,
-            "an action is assessed that is not open",
-        )?;
+        need(open, RULE, "an action is assessed that is not open")?;
         need(
             assessed.blobs.contains(&assessed.view_digest),
             RULE,
@@ -123,6 +124,9 @@ impl Tenant {
         )?;
         run.votes
             .insert(approver.clone(), (decision, *verified.digest()));
+        if decision == Decision::Deny {
+            run.stage = Stage::Over;
+        }
         Ok(())
     }
 
