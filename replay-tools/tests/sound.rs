@@ -17,5 +17,10 @@ fn a_sound_history_verifies_in_every_form() {
         let verdict = verify(&path);
         assert_eq!(verdict.exit, 0, "{}\n{}", path.display(), verdict.to_text());
         assert!(!verdict.pinned);
+        assert_eq!(verdict.counts.decisions, 4, "two assessments, two mints");
+        assert_eq!(
+            verdict.levels[&countersign_replay::verdict::Level::Policy].word(),
+            "verified"
+        );
     }
 }
