@@ -10,12 +10,13 @@ use countersign_domain::{
     compose,
 };
 use countersign_events::{self as events, Event};
-use countersign_ids::{ActionId, Nonce, TenantId, Time};
+use countersign_ids::{ActionId, ChainId, Nonce, Sequence, TenantId, Time};
 use countersign_policy::{Assessment, PolicySet};
 use countersign_store::Receipt;
 
 use crate::engine::{ATTEMPTS, Command, Committed, accepted, commit, decode};
 use crate::keyfiles::Signers;
+use crate::model::GivenReason;
 use crate::service::Inner;
 use crate::{Error, secrets};
 
@@ -113,6 +114,31 @@ impl Inner {
             }
         }
         Err(Error::Contended { chain })
+    }
+
+    /// The reasons that stand at these places of a chain, opened.
+    pub(crate) fn given(
+        &self,
+        chain: &ChainId,
+        places: &[Sequence],
+    ) -> Result<Vec<GivenReason>, Error> {
+        let open = |sequence: &Sequence| {
+            let entry = self.ledger.event(chain, *sequence)?;
+            let text = match self.ledger.unseal(&entry) {
+                Ok(body) => match Event::decode(&entry.header().event_type, &body) {
+                    Ok(Event::Reason(events::Reason::Given(given))) => Some(given.reason),
+                    _ => None,
+                },
+                Err(countersign_store::Error::KeyDestroyed { .. }) => None,
+                Err(error) => return Err(error.into()),
+            };
+            Ok(GivenReason {
+                sequence: *sequence,
+                actor: entry.header().actor.clone(),
+                text,
+            })
+        };
+        places.iter().map(open).collect()
     }
 
     /// Why the newest verdict on an action is what it is.

@@ -30,9 +30,9 @@ mod tenants;
 pub use access::{Access, Need, PlatformAccess, TenantAccess};
 pub use error::{CODES, Class, Error};
 pub use model::{
-    ActionDetail, Ballot, Config, Enrolment, EventsPage, HistoryLine, Invitation, IssuedToken,
-    NewFreeze, NewSite, NewTenant, NewToken, Preview, Proposal, Proposed, Readiness, Request,
-    SaltedReason, SiteDetail, TenantInfo,
+    ActionDetail, Ballot, Config, Enrolment, EventsPage, GivenReason, HistoryLine, Invitation,
+    IssuedToken, NewFreeze, NewSite, NewTenant, NewToken, Preview, Proposal, Proposed, Readiness,
+    Request, SaltedReason, SiteDetail, TenantInfo,
 };
 pub use policies::Policies;
 pub use reads::Follow;

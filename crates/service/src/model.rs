@@ -243,6 +243,19 @@ pub struct ActionDetail {
     pub reasons: Vec<String>,
     /// What the chain says of it so far, oldest first: sequence, type, time.
     pub history: Vec<HistoryLine>,
+    /// The reasons that people and agents gave, oldest first: text of others, to be shown as such.
+    pub given: Vec<GivenReason>,
+}
+
+/// A reason that somebody gave, opened for a reader who may see it.
+#[derive(Debug, Clone)]
+pub struct GivenReason {
+    /// Where it stands in the chain.
+    pub sequence: countersign_ids::Sequence,
+    /// Who gave it.
+    pub actor: Actor,
+    /// The words; none once the key of the person was destroyed.
+    pub text: Option<String>,
 }
 
 /// One line of an action's history.

@@ -71,43 +71,37 @@ impl Service {
     /// # Errors
     /// There is none of this name, or the chain cannot be read.
     pub fn action(&self, access: &TenantAccess, action: &ActionId) -> Result<ActionDetail, Error> {
-        let now = self.inner.now();
+        let (inner, now) = (&self.inner, self.inner.now());
         let chain = access.tenant().chain();
-        let (found, document_digest, approvers, history) =
-            self.inner.tenant(access.tenant(), |fold| {
-                let found = fold.tenant.action(action)?.clone();
-                let site = fold.tenant.site(found.site())?;
-                let document_digest = site.document.as_ref().map(|pinned| pinned.digest);
-                let approvers = fold
-                    .tenant
-                    .question_at_mint(action, now)
-                    .map(|question| question.approvers)
-                    .unwrap_or_default();
-                let history = fold.traces(action).iter().map(HistoryLine::from).collect();
-                Ok::<_, countersign_domain::Rejection>((found, document_digest, approvers, history))
-            })??;
-        let view = match &found.assessment {
-            Some(assessment) => Some(
-                self.inner
-                    .ledger
-                    .blobs()
-                    .get(&chain, &assessment.view_digest)?,
-            ),
-            None => None,
-        };
-        Ok(ActionDetail {
-            reasons: self.inner.reasons(access.tenant(), action)?,
-            approvers: approvers
-                .into_iter()
-                .map(|approver| (approver.id, approver.excluded))
-                .collect(),
-            ledger: *self.inner.id(),
-            chain,
-            action: found,
-            view,
-            document_digest,
-            history,
-        })
+        let (mut detail, reasons) = inner.tenant(access.tenant(), |fold| {
+            let found = fold.tenant.action(action)?.clone();
+            let site = fold.tenant.site(found.site())?;
+            let question = fold.tenant.question_at_mint(action, now);
+            let approvers = question.map_or_else(|_| Vec::new(), |question| question.approvers);
+            let detail = ActionDetail {
+                ledger: *inner.id(),
+                chain: chain.clone(),
+                view: None,
+                document_digest: site.document.as_ref().map(|pinned| pinned.digest),
+                approvers: approvers
+                    .into_iter()
+                    .map(|approver| (approver.id, approver.excluded))
+                    .collect(),
+                reasons: Vec::new(),
+                history: fold.traces(action).iter().map(HistoryLine::from).collect(),
+                given: Vec::new(),
+                action: found,
+            };
+            let reasons = fold.reasons.get(action).cloned().unwrap_or_default();
+            Ok::<_, countersign_domain::Rejection>((detail, reasons))
+        })??;
+        if let Some(assessment) = &detail.action.assessment {
+            let view = inner.ledger.blobs().get(&chain, &assessment.view_digest)?;
+            detail.view = Some(view);
+        }
+        detail.reasons = inner.reasons(access.tenant(), action)?;
+        detail.given = inner.given(&chain, &reasons)?;
+        Ok(detail)
     }
 
     /// Events of the tenant's chain from a sequence on.

@@ -31,6 +31,8 @@ pub struct Trace {
 pub(crate) struct TenantFold {
     pub(crate) tenant: Tenant,
     pub(crate) traces: BTreeMap<ActionId, Vec<Trace>>,
+    /// Where the sealed reasons about each action stand.
+    pub(crate) reasons: BTreeMap<ActionId, Vec<Sequence>>,
 }
 
 impl TenantFold {
@@ -38,6 +40,7 @@ impl TenantFold {
         Self {
             tenant: Tenant::new(chain.clone()),
             traces: BTreeMap::new(),
+            reasons: BTreeMap::new(),
         }
     }
 
@@ -63,12 +66,17 @@ impl Fold for TenantFold {
     fn fold(&mut self, entry: &Entry, event: Option<&Event>) -> Result<(), String> {
         let header = entry.header();
         self.tenant.evolve(header, event);
+        let action = || header.subject.as_str().parse::<ActionId>();
+        let no_action = |_| "its subject is no action".to_owned();
+        if header.event_type.family().as_str() == "reason" {
+            let action = action().map_err(no_action)?;
+            self.reasons
+                .entry(action)
+                .or_default()
+                .push(header.sequence);
+        }
         if let Some(Event::Action(_)) = event {
-            let action: ActionId = header
-                .subject
-                .as_str()
-                .parse()
-                .map_err(|_| "its subject is no action".to_owned())?;
+            let action = action().map_err(no_action)?;
             self.traces.entry(action).or_default().push(Trace {
                 sequence: header.sequence,
                 id: header.id,

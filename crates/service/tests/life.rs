@@ -39,6 +39,12 @@ async fn proposed_approved_delivered_succeeded() {
 
     let detail = plane.detail(&action);
     assert!(detail.view.is_some() && !detail.reasons.is_empty());
+    let given: Vec<_> = detail
+        .given
+        .iter()
+        .map(|one| (one.actor.id.as_str(), one.text.as_deref()))
+        .collect();
+    assert_eq!(given, [("bot", Some("spring menu"))]);
     assert_eq!(detail.document_digest, Some(connector.head.document_digest));
 
     plane.vote(&action, Decision::Approve, 1).await.unwrap();

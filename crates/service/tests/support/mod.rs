@@ -10,6 +10,8 @@ pub mod connector;
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use countersign_domain::manifest::{File, Manifest};
@@ -21,7 +23,9 @@ use countersign_evidence::wire::{OrDash, V1};
 use countersign_evidence::{
     Delivery, Envelope, JsonObject, Order, SignedStatement, Statement, enrolment,
 };
-use countersign_ids::{ActionId, Actor, AuthType, Digest, Nonce, Salt, Sequence, SiteId, TenantId};
+use countersign_ids::{
+    ActionId, Actor, AuthType, Digest, Nonce, Salt, Sequence, SiteId, TenantId, Time,
+};
 use countersign_service::{
     ActionDetail, Ballot, Config, Enrolment, Error, Need, NewSite, NewTenant, NewToken,
     PlatformAccess, Proposal, Request, SaltedReason, Service, TenantAccess,
@@ -67,15 +71,50 @@ pub fn keyed(key: &str) -> Request {
     }
 }
 
+/// A clock that a test moves.
+#[derive(Debug)]
+pub struct ManualClock(AtomicU64);
+
+impl ManualClock {
+    pub fn new() -> Arc<Self> {
+        Arc::new(Self(AtomicU64::new(0)))
+    }
+
+    pub fn pass(&self, seconds: u64) {
+        self.0.fetch_add(seconds * 1000, Ordering::SeqCst);
+    }
+}
+
+impl countersign_store::clock::Clock for ManualClock {
+    fn now(&self) -> Time {
+        Time::from_unix_millis(1_795_320_000_000 + self.0.load(Ordering::SeqCst))
+    }
+
+    fn steady(&self) -> Duration {
+        Duration::from_millis(self.0.load(Ordering::SeqCst))
+    }
+}
+
 impl Plane {
     /// A running plane with the tenant `acme`, the approver `alice` and the site `shop`; nothing is paired yet.
+    pub async fn new() -> Self {
+        Self::with(|_| ()).await
+    }
+
+    /// [`Plane::new`] by another clock.
+    pub async fn by(clock: Arc<ManualClock>) -> Self {
+        Self::with(move |config| config.store.clock = clock).await
+    }
+
     #[expect(
         clippy::too_many_lines,
         reason = "the story of one set-up, told in order"
     )]
-    pub async fn new() -> Self {
+    async fn with(set: impl FnOnce(&mut Config)) -> Self {
         let directory = tempfile::tempdir().unwrap();
-        let service = Service::start(config(directory.path())).await.unwrap();
+        let mut config = config(directory.path());
+        set(&mut config);
+        let service = Service::start(config).await.unwrap();
         let admin = admin(&service);
         let (tenant, site): (TenantId, SiteId) = ("acme".parse().unwrap(), "shop".parse().unwrap());
         let new = NewTenant {
