@@ -293,9 +293,6 @@ rejections! {
     /// Policy says no.
     PolicyDenies { action: ActionId } "policy does not permit action `{action}`"
         = Code { id: "policy-denies", title: "Policy does not permit it" };
-    /// A statement of the order was consumed before.
-    StatementSpent { statement: Digest } "statement `{statement}` stands in another order"
-        = Code { id: "statement-spent", title: "The statement was used in another order" };
     /// The signed order is not the one that the chain gives.
     OrderMismatch { member: &'static str } "the order's `{member}` is not what the chain gives"
         = Code { id: "order-mismatch", title: "The order is not the one that the chain gives" };

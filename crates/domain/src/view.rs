@@ -29,6 +29,8 @@ pub(crate) fn build(
     let policy = json!({
         "verdict": outcome.verdict,
         "approvals_needed": required,
+        "floor": tenant.floor(action),
+        "freeze_active": outcome.question.freeze_active,
         "reasons": outcome.reasons,
         "policy_digest": outcome.policy_digest,
     });

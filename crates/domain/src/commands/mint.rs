@@ -164,14 +164,6 @@ impl Mint {
             &order,
             &compose(tenant, &self.action, order.nonce, order.not_before)?,
         )?;
-        if let Some(spent) = order
-            .statements
-            .iter()
-            .map(|one| one.digest())
-            .find(|one| tenant.spent.contains(one))
-        {
-            return Err(Rejection::StatementSpent { statement: spent });
-        }
         let (from, until) = (order.not_before, order.expires);
         let authorized = Authorized {
             action: self.action.clone(),

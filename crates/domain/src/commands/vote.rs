@@ -1,10 +1,10 @@
 //! Casts a vote, or takes one back: a statement that the approver signed, over exactly the action and round as they stand.
 
 use countersign_events::Payload;
-use countersign_events::action::{ApprovalWithdrawn, Approved, Rejected};
+use countersign_events::action::{ApprovalWithdrawn, Approved, Authorized, Rejected};
 use countersign_events::platform::Noted;
 use countersign_evidence::{Decision as Ballot, Scope, SignedStatement, Statement};
-use countersign_ids::ActionId;
+use countersign_ids::{ActionId, Time};
 
 use super::Facts;
 use crate::action::Action;
@@ -60,18 +60,24 @@ impl Vote {
                 nonce: statement.nonce,
             });
         }
-        self.by_whom(tenant, action, &statement)?;
+        self.by_whom(tenant, action, &statement, facts.now)?;
         self.check_reason(&statement)?;
         let (_, given) = text::given(self.reason.as_ref(), &self.action, action.site())?;
         let draft = self.draft(&statement)?.at(action.site());
-        let noted = Guard {
-            types: vec![Noted::SPEC.event_type.clone()],
+        // A nonce is unseen in the whole chain, whatever action it was signed for.
+        let anywhere = [
+            Noted::SPEC,
+            Approved::SPEC,
+            Rejected::SPEC,
+            ApprovalWithdrawn::SPEC,
+            Authorized::SPEC,
+        ];
+        let anywhere = Guard {
+            types: anywhere.map(|spec| spec.event_type.clone()).to_vec(),
             ..Guard::default()
         };
-        // A nonce is unseen in the whole chain; every statement that carries one is about its own action and in its guard,
-        // except one that names another action, which is a misdirected one here.
         Ok(Decision::of([draft].into_iter().chain(given))
-            .unless([Guard::about(&self.action), noted]))
+            .unless([Guard::about(&self.action), anywhere]))
     }
 
     /// Who signed, and whether they may.
@@ -80,6 +86,7 @@ impl Vote {
         tenant: &Tenant,
         action: &Action,
         statement: &Statement,
+        now: Time,
     ) -> Result<(), Rejection> {
         let approver = || statement.approver.clone();
         let held = tenant
@@ -118,12 +125,14 @@ impl Vote {
                 approver: approver(),
             });
         }
-        let stands = action.votes.contains_key(&statement.approver);
+        let vote = action.votes.get(&statement.approver);
+        // A vote whose window is over does not stand any more: the same person may vote again.
+        let stands = vote.is_some_and(|vote| vote.statement.counts_at(now));
         match statement.decision {
             Ballot::Approve | Ballot::Deny if stands => Err(Rejection::VoteStands {
                 approver: approver(),
             }),
-            Ballot::Withdraw if !stands => Err(Rejection::VoteMissing {
+            Ballot::Withdraw if vote.is_none() => Err(Rejection::VoteMissing {
                 approver: approver(),
             }),
             Ballot::Approve | Ballot::Deny | Ballot::Withdraw => Ok(()),

@@ -40,24 +40,30 @@ pub(crate) struct World {
     sequence: u64,
     platform: u64,
     nonce: u8,
-    counter: u64,
+    pub(crate) counter: u64,
     last_statement: Option<countersign_evidence::SignedStatement>,
     policy: u8,
+    /// Everything that was folded, with bodies that a fold may read.
+    pub(crate) history: Vec<(Header, Option<Event>)>,
 }
 
-fn id<T: std::str::FromStr>(text: &str) -> T
+pub(crate) fn id<T: std::str::FromStr>(text: &str) -> T
 where
     T::Err: std::fmt::Debug,
 {
     text.parse().unwrap()
 }
 
-fn person(name: &str) -> SigningKey {
+pub(crate) fn person(name: &str) -> SigningKey {
     SigningKey::from_bytes(chain::sha256(name.as_bytes()).as_bytes())
 }
 
-fn genesis() -> PublicKey {
-    PublicKey::from(&SigningKey::from_bytes(&GENESIS))
+pub(crate) fn genesis_key() -> SigningKey {
+    SigningKey::from_bytes(&GENESIS)
+}
+
+pub(crate) fn genesis() -> PublicKey {
+    PublicKey::from(&genesis_key())
 }
 
 pub(crate) fn ledger() -> LedgerId {
@@ -93,6 +99,7 @@ impl World {
             counter: 0,
             last_statement: None,
             policy: 1,
+            history: Vec::new(),
         }
     }
 
@@ -134,6 +141,11 @@ impl World {
         };
         let decision = self.decide(&words, &facts)?;
         Ok(self.fold(decision, &facts.actor))
+    }
+
+    /// The policy set in force.
+    pub(crate) fn policy_digest(&self) -> Digest {
+        Digest::from_bytes([self.policy; 32])
     }
 
     pub(crate) fn time(&self) -> Time {
@@ -242,6 +254,22 @@ impl World {
         decide(&self.tenant, &command, facts)
     }
 
+    /// Decides a command that no line says, and folds what it comes to.
+    pub(crate) fn command(
+        &mut self,
+        command: impl Into<Command>,
+    ) -> Result<Vec<String>, Rejection> {
+        let facts = Facts {
+            now: self.time(),
+            actor: Actor {
+                kind: AuthType::Person,
+                id: id("olga"),
+            },
+        };
+        let decision = decide(&self.tenant, &command.into(), &facts)?;
+        Ok(self.fold(decision, &facts.actor))
+    }
+
     fn fold(&mut self, decision: Decision, actor: &Actor) -> Vec<String> {
         let mut facts = Vec::new();
         for draft in decision.drafts {
@@ -252,19 +280,20 @@ impl World {
                 spec.event_type.fact()
             ));
             let header = Header {
+                event_type: draft.event.event_type(),
                 subject: draft.subject,
                 site: draft.site,
                 ..self.header(actor)
             };
-            let sealed = draft.seal.is_some();
-            self.tenant
-                .evolve(&header, (!sealed).then_some(&draft.event));
+            let event = draft.seal.is_none().then_some(draft.event);
+            self.tenant.evolve(&header, event.as_ref());
+            self.history.push((header, event));
             self.sequence += 1;
         }
         facts
     }
 
-    fn header(&self, actor: &Actor) -> Header {
+    pub(crate) fn header(&self, actor: &Actor) -> Header {
         Header {
             ledger: ledger(),
             chain: id("acme"),
@@ -291,7 +320,7 @@ impl World {
         }
     }
 
-    fn enrolment(&mut self, name: &str, removed: bool) -> Noted {
+    pub(crate) fn enrolment(&mut self, name: &str, removed: bool) -> Noted {
         let (credential, proof) = enrolment::enrol(
             &ledger(),
             id(name),
@@ -308,6 +337,11 @@ impl World {
         } else {
             events::approver::Enrolled::new(credential, proof).into()
         };
+        self.noted(&event)
+    }
+
+    /// An event of the platform chain, as it would be restated.
+    pub(crate) fn noted(&mut self, event: &Event) -> Noted {
         let body = event.encode().unwrap();
         let salt = Salt::from_bytes([4; 16]);
         self.platform += 1;
@@ -329,7 +363,7 @@ impl World {
         }
     }
 
-    fn invite(&self, site: &str, code: &str, seconds: u64) -> InviteConnector {
+    pub(crate) fn invite(&self, site: &str, code: &str, seconds: u64) -> InviteConnector {
         InviteConnector {
             site: id(site),
             code_digest: chain::sha256(code.as_bytes()),
@@ -337,7 +371,7 @@ impl World {
         }
     }
 
-    fn head(&self, site: &SiteId, document_digest: Digest, generation: u64) -> Head {
+    pub(crate) fn head(&self, site: &SiteId, document_digest: Digest, generation: u64) -> Head {
         Head {
             v: V1,
             ledger: ledger(),
@@ -377,7 +411,7 @@ impl World {
         .into())
     }
 
-    fn message(
+    pub(crate) fn message(
         &mut self,
         message: &ConnectorMessage,
     ) -> (VerifiedMessage, countersign_evidence::Envelope) {
@@ -390,7 +424,7 @@ impl World {
         )
     }
 
-    fn paired_head(&self, site: &SiteId) -> Result<Head, Rejection> {
+    pub(crate) fn paired_head(&self, site: &SiteId) -> Result<Head, Rejection> {
         let known = self.tenant.site(site)?;
         let document = known
             .document
@@ -437,7 +471,14 @@ impl World {
         Ok(RecordObservation { message, envelope }.into())
     }
 
-    fn propose(&self, action: &str, site: &str, kind: &str, label: &str, seconds: u64) -> Propose {
+    pub(crate) fn propose(
+        &self,
+        action: &str,
+        site: &str,
+        kind: &str,
+        label: &str,
+        seconds: u64,
+    ) -> Propose {
         let blobs: BTreeMap<Digest, Vec<u8>> = ["1", "2", "3"].into_iter().map(release).collect();
         let parameters = match kind {
             "release.publish" | "release.rollback" => {
@@ -471,14 +512,14 @@ impl World {
             permitted: verdict != Verdict::Deny,
             reasons: vec!["because the table says so".to_owned()],
             evaluations: Vec::new(),
-            policy_digest: Digest::from_bytes([self.policy; 32]),
+            policy_digest: self.policy_digest(),
             cedar_version: "4.14.1".to_owned(),
             entities_digest: Digest::from_bytes([8; 32]),
             blobs: Vec::new(),
         }
     }
 
-    fn assess(&mut self, action: &str, verdict: &str) -> Result<Command, Rejection> {
+    pub(crate) fn assess(&mut self, action: &str, verdict: &str) -> Result<Command, Rejection> {
         let question = self.tenant.question(&id(action), self.time())?;
         let mut outcome = match verdict {
             "allow" => self.answer(question, Verdict::Allow, 0),
@@ -498,7 +539,7 @@ impl World {
         .into())
     }
 
-    fn vote(
+    pub(crate) fn vote(
         &mut self,
         action: &str,
         name: &str,
