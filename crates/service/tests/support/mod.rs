@@ -36,7 +36,7 @@ use ed25519_dalek::SigningKey;
 pub use connector::Connector;
 
 /// How long anything may take before a test fails.
-pub const BOUND: Duration = Duration::from_secs(20);
+pub const BOUND: Duration = Duration::from_secs(60);
 
 pub struct Plane {
     pub directory: tempfile::TempDir,
