@@ -206,6 +206,9 @@ impl Agent {
         if let Ok(said) = tokio::time::timeout(ACCEPTED_WAIT, self.flush()).await {
             said?;
         }
+        // The result and what the site looks like afterwards are said one right after the other: whoever plans the next
+        // action on the result finds the site as it is.
+        let sending = self.sending.lock().await;
         match self.execute().await {
             // What fails later than this is brought to its end by the next start.
             Err(Error::Release(error)) if self.is_untouched() => {
@@ -215,6 +218,7 @@ impl Agent {
             ended => ended?,
         }
         self.look().await.map(drop).or_else(survivable)?;
+        drop(sending);
         Ok(Sent::Done)
     }
 
