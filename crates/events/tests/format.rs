@@ -2,6 +2,14 @@
 //!
 //! The vectors and the golden ledger were made by another implementation; nothing here writes them.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::string_slice,
+    clippy::panic,
+    reason = "helpers of tests, outside of test functions"
+)]
+
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -72,7 +80,7 @@ impl Page {
 
     /// A result, made again.
     #[track_caller]
-    fn check(&self, name: &'static str, made: impl ToString) {
+    fn check(&self, name: &'static str, made: impl std::fmt::Display) {
         assert_eq!(made.to_string(), self.get(name), "`{name}`");
     }
 }

@@ -193,3 +193,35 @@ struct SealedBody {
 fn associated(source: &str, id: &EventId) -> Vec<u8> {
     format!("{source}\n{id}").into_bytes()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PAGE: &str = include_str!("../../../docs/format.md");
+
+    fn vector(name: &str) -> &'static str {
+        let line = PAGE
+            .lines()
+            .find_map(|line| line.strip_prefix(name)?.strip_prefix(" = "));
+        line.unwrap_or_else(|| panic!("the page has no vector `{name}`"))
+    }
+
+    #[test]
+    fn the_sealed_body_of_the_format_page_opens_with_its_key_in_its_place_only() {
+        let dir = tempfile::tempdir().unwrap();
+        let ring = Keyring::new(dir.path().to_path_buf());
+        let subject: DataSubject = "d1".parse().unwrap();
+        std::fs::write(ring.path(&subject), vector("sealed.key")).unwrap();
+        let source = format!("/ledgers/{}/chains/bakery", vector("ledger"));
+        let (id, other) = (vector("sealed.id").parse().unwrap(), vector("event.header"));
+        let key = vector("sealed.bodykey").parse().unwrap();
+        let body = vector("sealed.body").as_bytes();
+        let opened = ring.unseal(&subject, (&source, &id), &key, body).unwrap();
+        assert_eq!(opened, vector("sealed.plain").as_bytes());
+        assert!(
+            ring.unseal(&subject, (other, &id), &key, body).is_err(),
+            "it is bound to its chain and event"
+        );
+    }
+}

@@ -237,6 +237,34 @@ mod tests {
     }
 
     #[test]
+    fn the_frame_of_the_format_page_reads_and_writes_to_the_byte() {
+        const GOLDEN: &[u8] = include_bytes!("../../../../tests/golden/formats/frame.bin");
+        const PAGE: &str = include_str!("../../../../docs/format.md");
+        let (head, payload) = whole(GOLDEN).unwrap();
+        let mut written = Vec::new();
+        encode(
+            &mut written,
+            head.kind,
+            (SEGMENT, 64),
+            Position::new(4160),
+            &payload,
+        );
+        assert_eq!(
+            (written.as_slice(), head.durable_to),
+            (GOLDEN, Position::new(4160))
+        );
+        let line = |name: &str, value: String| format!("\n{name} = {value}\n");
+        assert!(PAGE.contains(&line("frame.head", hex::encode(&GOLDEN[..HEAD_BYTES]))));
+        let digest = countersign_chain::sha256(&payload).to_string();
+        assert!(PAGE.contains(&line("frame.payload.sha256", digest)));
+        let records = crate::journal::record::decode(&payload).unwrap();
+        assert_eq!(records.len(), 1, "one append of one event");
+        let mut again = Vec::new();
+        crate::journal::record::encode(&mut again, &records[0]);
+        assert_eq!(again, payload);
+    }
+
+    #[test]
     fn no_flipped_bit_and_no_cut_is_accepted() {
         let mut bytes = Vec::new();
         encode(
