@@ -143,8 +143,15 @@ impl Inner {
         self.tenant(tenant, |fold| {
             let held = fold.tenant.site(site).ok()?.held_by.clone()?;
             let action = fold.tenant.action(&held).ok()?;
-            let order = action.order.filter(|order| now <= order.expires)?;
-            if !matches!(action.state(), State::Authorized | State::Delivered) {
+            let order = action.order?;
+            // What may have left goes again past its time too: a connector that never had it refuses it, one that had it
+            // says what became of it, and either way the site is free again.
+            let may_leave = match action.state() {
+                State::Authorized => now <= order.expires,
+                State::Delivered | State::Unresolved => true,
+                _ => false,
+            };
+            if !may_leave {
                 return None;
             }
             let authorized = fold.newest(&held, "authorized")?;

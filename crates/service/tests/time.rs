@@ -64,6 +64,12 @@ async fn silence_after_a_delivery_is_settled_by_the_connector() {
         Some(action.clone()),
         "the site is kept until it is settled"
     );
+    let again = plane.order(&connector).await;
+    assert_eq!(
+        order_of(&again).0,
+        digest,
+        "whoever never had it refuses it"
+    );
     plane
         .outcome(&mut connector, digest, OutcomeResult::Refused)
         .await;
