@@ -135,7 +135,8 @@ class Tenant:
         need(s["approver"] not in action["never"], "the proposer, or the owner of the agent, approves")
         need(s["nonce"] not in self.nonces, "the nonce of a statement came before")
         self.nonces.add(s["nonce"])
-        need(decision == "withdraw" or s["approver"] not in action["votes"], "a second vote of the same person")
+        stands = event.h["time"] <= action["votes"].get(s["approver"], ("", "", ""))[2]  # a lapsed vote may be cast again
+        need(decision == "withdraw" or not stands, "a second vote of the same person")
         return action, s
 
     def statement(self, signed, find):
@@ -154,11 +155,11 @@ class Tenant:
 
     def action_approved(self, event, b):
         action, s = self.vote(event, b, "approve")
-        action["votes"][s["approver"]] = ("approve", b["signed"]["statement"])
+        action["votes"][s["approver"]] = ("approve", b["signed"]["statement"], s["not_after"])
 
     def action_rejected(self, event, b):
         action, s = self.vote(event, b, "deny")
-        action["votes"][s["approver"]], action["state"] = ("deny", b["signed"]["statement"]), "rejected"
+        action["votes"][s["approver"]], action["state"] = ("deny", b["signed"]["statement"], s["not_after"]), "rejected"
 
     def action_approval_withdrawn(self, event, b):
         action, s = self.vote(event, b, "withdraw")
@@ -197,7 +198,7 @@ class Tenant:
         pinned = {(entry["approver"], entry["credential"]): entry["key"] for entry in document["approvers"]}
         for signed in order["statements"]:
             s = self.statement(signed, lambda approver, credential: pinned.get((approver, credential)))
-            need(action["votes"].get(s["approver"]) == ("approve", signed["statement"]), "holds a statement that does not stand in this chain")
+            need(action["votes"].get(s["approver"], ())[:2] == ("approve", signed["statement"]), "holds a statement that does not stand in this chain")
             need((s["approver"], s["credential"]) in self.people, "holds a statement of somebody who was removed")
             need(s["not_before"] <= event.h["time"] <= s["not_after"], "authorised outside the times of a statement")
             need(s["approver"] not in people, "counts one person twice")
@@ -208,7 +209,7 @@ class Tenant:
         kind = action["object"]["kind"]
         floor = max([rule["approvals"] for rule in document["floor"] if rule["kind"] in ("*", kind)], default=1)
         need(len(people) >= max(floor, document["quorum"] if kind == "document.replace" else 0), "fewer approvals than the floor of the site")
-        need("deny" not in [vote for vote, _ in action["votes"].values()], "authorised against a standing denial")
+        need("deny" not in [vote for vote, _, _ in action["votes"].values()], "authorised against a standing denial")
         action["order"], action["state"] = digest, "authorized"
 
     def action_delivered(self, event, b):

@@ -99,6 +99,14 @@ struct Round {
     policy: Digest,
 }
 
+/// The last vote of one person in a round.
+#[derive(Debug, Clone, Copy)]
+struct Standing {
+    decision: Decision,
+    statement: Digest,
+    until: Time,
+}
+
 /// One action.
 #[derive(Debug)]
 struct ActionRun {
@@ -107,7 +115,7 @@ struct ActionRun {
     /// The proposer and the owner of the proposing agent: they never approve.
     excluded: BTreeSet<String>,
     round: Option<Round>,
-    votes: BTreeMap<ApproverId, (Decision, Digest)>,
+    votes: BTreeMap<ApproverId, Standing>,
     stage: Stage,
     order: Option<(Digest, Sequence)>,
 }
@@ -215,27 +223,18 @@ impl Tenant {
         match action {
             Action::Proposed(proposed) => self.proposed(seen, proposed),
             Action::Assessed(assessed) => self.assessed(assessed, context),
-            Action::Approved(vote) => self.vote(
-                &vote.action,
-                vote.round,
-                &vote.signed,
-                Decision::Approve,
-                context,
-            ),
-            Action::Rejected(vote) => self.vote(
-                &vote.action,
-                vote.round,
-                &vote.signed,
-                Decision::Deny,
-                context,
-            ),
-            Action::ApprovalWithdrawn(vote) => self.vote(
-                &vote.action,
-                vote.round,
-                &vote.signed,
-                Decision::Withdraw,
-                context,
-            ),
+            Action::Approved(vote) => {
+                let ballot = (&vote.action, vote.round, Decision::Approve);
+                self.vote(seen, ballot, &vote.signed, context)
+            }
+            Action::Rejected(vote) => {
+                let ballot = (&vote.action, vote.round, Decision::Deny);
+                self.vote(seen, ballot, &vote.signed, context)
+            }
+            Action::ApprovalWithdrawn(vote) => {
+                let ballot = (&vote.action, vote.round, Decision::Withdraw);
+                self.vote(seen, ballot, &vote.signed, context)
+            }
             Action::Authorized(authorized) => self.authorized(seen, authorized, context),
             Action::Delivered(delivered) => self.delivered(seen, delivered),
             Action::Accepted(said) => self.outcome(

@@ -205,7 +205,8 @@ impl Tenant {
         approver: &ApproverId,
         digest: Digest,
     ) -> Checked<bool> {
-        Ok(self.run(&authorized.action)?.votes.get(approver) == Some(&(Decision::Approve, digest)))
+        let vote = self.run(&authorized.action)?.votes.get(approver);
+        Ok(vote.is_some_and(|vote| vote.decision == Decision::Approve && vote.statement == digest))
     }
 
     fn check_enough(
@@ -224,7 +225,7 @@ impl Tenant {
         let denied = run
             .votes
             .values()
-            .any(|(decision, _)| *decision == Decision::Deny);
+            .any(|vote| vote.decision == Decision::Deny);
         need(!denied, RULE, "authorised against a standing denial")
     }
 

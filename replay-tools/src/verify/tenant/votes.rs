@@ -5,7 +5,7 @@ use countersign_events::words::Verdict;
 use countersign_evidence::{Decision, SignedStatement, Statement, ViewDocument};
 use countersign_ids::ActionId;
 
-use super::{ActionRun, Context, Round, Seen, Stage, Tenant};
+use super::{ActionRun, Context, Round, Seen, Stage, Standing, Tenant};
 use crate::verify::fault::{Checked, absent, bad, need};
 
 impl Tenant {
@@ -87,10 +87,9 @@ impl Tenant {
     /// A signed decision of one person, over exactly what this round shows.
     pub(super) fn vote(
         &mut self,
-        action: &ActionId,
-        round: u64,
+        seen: &Seen<'_>,
+        (action, round, decision): (&ActionId, u64, Decision),
         signed: &SignedStatement,
-        decision: Decision,
         context: &mut Context<'_, '_>,
     ) -> Checked {
         context.counts.statements += 1;
@@ -117,13 +116,18 @@ impl Tenant {
             let stood = run.votes.remove(approver).is_some();
             return need(stood, "vote", "withdraws a vote that does not stand");
         }
-        need(
-            !run.votes.contains_key(approver),
-            "vote",
-            "a second vote of the same person",
-        )?;
-        run.votes
-            .insert(approver.clone(), (decision, *verified.digest()));
+        // A vote whose window is over does not stand any more, and its person may vote again.
+        let stands = run
+            .votes
+            .get(approver)
+            .is_some_and(|vote| seen.header.time <= vote.until);
+        need(!stands, "vote", "a second vote of the same person")?;
+        let vote = Standing {
+            decision,
+            statement: *verified.digest(),
+            until: statement.not_after,
+        };
+        run.votes.insert(approver.clone(), vote);
         if decision == Decision::Deny {
             run.stage = Stage::Over;
         }
