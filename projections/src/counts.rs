@@ -1,9 +1,18 @@
-//! Counts for dashboards: events, facts, and how many actions stand in each state. One row per counter.
+//! Counts for dashboards: events, facts, and how many actions stand in each state.
+//!
+//! Keys: `count/<name>`, a row per counter that says its own name (`events`, `fact.<family>.<fact>`, `actions.open`,
+//! `actions.<state>`); `where/<action>`, where an action stands, so that it can be counted down there.
 
+use countersign_domain::State;
+use countersign_domain::words::Verdict;
 use countersign_events::{self as events, Event};
+use countersign_ids::ActionId;
 use serde_json::{Value, json};
 
 use crate::{Change, Folded, Projection, Rows, Stop, row};
+
+/// The prefix of the keys of counters.
+pub const COUNTERS: &str = "count/";
 
 /// How much of everything there is.
 #[derive(Debug, Clone, Copy)]
@@ -15,57 +24,100 @@ impl Projection for Counts {
     }
 
     fn version(&self) -> u32 {
-        1
+        2
     }
 
-    /// Headers are counted, so a body that is gone changes no count.
+    /// Headers are counted, so a body that is gone changes no count but that of its action.
     fn fold(&self, rows: &dyn Rows, folded: &Folded<'_>) -> Result<Vec<Change>, Stop> {
         let fact = &folded.header.event_type;
         let mut changes = vec![
             add(rows, "events", 1)?,
             add(rows, &format!("fact.{}.{}", fact.family(), fact.fact()), 1)?,
         ];
-        if let Some(Event::Action(event)) = folded.event {
-            match opens_or_ends(event) {
-                Some(true) => changes.push(add(rows, "actions.open", 1)?),
-                Some(false) => changes.push(add(rows, "actions.open", -1)?),
-                None => {}
-            }
+        match folded.event {
+            Some(Event::Action(event)) => changes.extend(step(rows, event)?),
+            None
+            | Some(
+                Event::Keys(_)
+                | Event::Chain(_)
+                | Event::Heads(_)
+                | Event::Approver(_)
+                | Event::Token(_)
+                | Event::Clock(_)
+                | Event::Tenant(_)
+                | Event::Platform(_)
+                | Event::Site(_)
+                | Event::Connector(_)
+                | Event::Deploy(_)
+                | Event::Freeze(_)
+                | Event::Reason(_)
+                | Event::Beat(_),
+            ) => {}
         }
         Ok(changes)
     }
 }
 
-/// Whether an event begins an action's life (true), ends it (false), or neither.
-const fn opens_or_ends(event: &events::Action) -> Option<bool> {
+/// Counts an action where it stands now, and no more where it stood.
+fn step(rows: &dyn Rows, event: &events::Action) -> Result<Vec<Change>, Stop> {
+    let (action, Some(to)) = leads(event) else {
+        return Ok(Vec::new());
+    };
+    let key = format!("where/{action}");
+    let from = row::read(rows, &key)?.and_then(|row| state(row.get("state")?.as_str()?));
+    // An unresolved order that is handed out again stays unresolved.
+    if from == Some(to) || (from, to) == (Some(State::Unresolved), State::Delivered) {
+        return Ok(Vec::new());
+    }
+    let mut changes = vec![row::put(&key, &json!({ "state": to.as_str() }))?];
+    if let Some(from) = from {
+        changes.push(add(rows, &format!("actions.{from}"), -1)?);
+    }
+    changes.push(add(rows, &format!("actions.{to}"), 1)?);
+    match (from.is_none_or(State::is_final), to.is_final()) {
+        (true, false) => changes.push(add(rows, "actions.open", 1)?),
+        (false, true) => changes.push(add(rows, "actions.open", -1)?),
+        (true, true) | (false, false) => {}
+    }
+    Ok(changes)
+}
+
+fn state(word: &str) -> Option<State> {
+    State::ALL
+        .iter()
+        .copied()
+        .find(|state| state.as_str() == word)
+}
+
+/// The action that an event is about, and the state that it leads to; a vote leads nowhere by itself.
+const fn leads(event: &events::Action) -> (&ActionId, Option<State>) {
     use events::Action as A;
     match event {
-        A::Proposed(_) => Some(true),
-        A::Assessed(assessed) => match assessed.verdict {
-            events::words::Verdict::Deny => Some(false),
-            events::words::Verdict::Allow | events::words::Verdict::NeedsApproval => None,
+        A::Proposed(event) => (&event.action, Some(State::Proposed)),
+        A::Assessed(event) => match event.verdict {
+            Verdict::Deny => (&event.action, Some(State::Denied)),
+            Verdict::Allow | Verdict::NeedsApproval => (&event.action, Some(State::Waiting)),
         },
-        A::Rejected(_)
-        | A::Withdrawn(_)
-        | A::Revoked(_)
-        | A::Refused(_)
-        | A::Succeeded(_)
-        | A::Failed(_)
-        | A::Undone(_)
-        | A::Expired(_) => Some(false),
-        A::Approved(_)
-        | A::ApprovalWithdrawn(_)
-        | A::Authorized(_)
-        | A::Delivered(_)
-        | A::Accepted(_)
-        | A::Unresolved(_) => None,
+        A::Approved(event) => (&event.action, None),
+        A::ApprovalWithdrawn(event) => (&event.action, None),
+        A::Rejected(event) => (&event.action, Some(State::Rejected)),
+        A::Withdrawn(event) => (&event.action, Some(State::Withdrawn)),
+        A::Revoked(event) => (&event.action, Some(State::Revoked)),
+        A::Authorized(event) => (&event.action, Some(State::Authorized)),
+        A::Delivered(event) => (&event.action, Some(State::Delivered)),
+        A::Accepted(event) => (&event.action, Some(State::Accepted)),
+        A::Refused(event) => (&event.action, Some(State::Refused)),
+        A::Succeeded(event) => (&event.action, Some(State::Succeeded)),
+        A::Failed(event) => (&event.action, Some(State::Failed)),
+        A::Undone(event) => (&event.action, Some(State::Undone)),
+        A::Expired(event) => (&event.action, Some(State::Expired)),
+        A::Unresolved(event) => (&event.action, Some(State::Unresolved)),
     }
 }
 
 fn add(rows: &dyn Rows, counter: &str, change: i64) -> Result<Change, Stop> {
-    let before = row::read(rows, counter)?.and_then(|row| row.get("count").and_then(Value::as_i64));
-    row::put(
-        counter,
-        &json!({ "count": before.unwrap_or_default().saturating_add(change) }),
-    )
+    let key = format!("{COUNTERS}{counter}");
+    let before = row::read(rows, &key)?.and_then(|row| row.get("count").and_then(Value::as_i64));
+    let count = before.unwrap_or_default().saturating_add(change);
+    row::put(&key, &json!({ "counter": counter, "count": count }))
 }

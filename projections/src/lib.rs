@@ -1,7 +1,8 @@
 //! Read models: pure folds of one chain's events into rows.
 //!
 //! One module per read model; no I/O, no clock, no randomness. What runs them and keeps their rows is `store`.
-//! Each folds one chain, so a digest over rows does not depend on how chains interleaved (design: projections).
+//! Each folds one chain, so a [`digest`] over rows does not depend on how chains interleaved. Rows are canonical JSON: folding
+//! the same chain again gives the same bytes. Every module says what each family means to it, and what an absent body does.
 #![warn(clippy::wildcard_enum_match_arm)]
 
 mod counts;
@@ -10,14 +11,15 @@ mod row;
 mod sites;
 mod timeline;
 
-pub use counts::Counts;
+pub use counts::{COUNTERS, Counts};
 pub use queue::Queue;
 pub use sites::Sites;
 pub use timeline::Timeline;
 
 use countersign_chain::Header;
 use countersign_events::Event;
-use countersign_ids::EventHash;
+use countersign_ids::{Digest, EventHash};
+use sha2::{Digest as _, Sha256};
 
 /// The rows of one projection in one chain, as its fold may read them.
 pub trait Rows {
@@ -77,4 +79,15 @@ pub fn all() -> Vec<Box<dyn Projection>> {
         Box::new(Sites),
         Box::new(Counts),
     ]
+}
+
+/// SHA-256 over all rows in order of key: the length of the key (u64, big-endian), the key, then the same of the value.
+pub fn digest<'a>(rows: impl IntoIterator<Item = (&'a Vec<u8>, &'a Vec<u8>)>) -> Digest {
+    let mut sha = Sha256::new();
+    for part in rows.into_iter().flat_map(|(key, value)| [key, value]) {
+        let length = u64::try_from(part.len()).unwrap_or(u64::MAX);
+        sha.update(length.to_be_bytes());
+        sha.update(part);
+    }
+    Digest::from_bytes(sha.finalize().into())
 }

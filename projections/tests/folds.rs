@@ -13,7 +13,7 @@ use countersign_events::{Event, samples::samples};
 use countersign_ids::{
     Actor, AuthType, BodyHash, CommandId, EventHash, LedgerId, Retention, Sequence, Time,
 };
-use countersign_projections::{Change, Folded, Projection, Rows, all};
+use countersign_projections::{COUNTERS, Change, Counts, Folded, Projection, Rows, all, digest};
 use proptest::prelude::*;
 
 struct Kept<'a>(&'a BTreeMap<Vec<u8>, Vec<u8>>);
@@ -90,6 +90,15 @@ fn numbered(events: Vec<Event>) -> Vec<(u64, Option<Event>, Event)> {
         .collect()
 }
 
+/// The sample of family `action` with this fact.
+fn of(events: &[Event], fact: &str) -> Event {
+    let wanted = |event: &&Event| {
+        let event_type = event.event_type();
+        event_type.fact() == fact && event_type.family().as_str() == "action"
+    };
+    events.iter().find(wanted).cloned().unwrap()
+}
+
 #[test]
 fn every_read_model_folds_every_event_with_and_without_its_body() {
     let events = numbered(samples().unwrap());
@@ -116,13 +125,7 @@ fn every_read_model_folds_every_event_with_and_without_its_body() {
 #[test]
 fn an_action_leaves_the_queue_when_it_ends() {
     let events = samples().unwrap();
-    let of = |fact: &str| {
-        let wanted = |event: &&Event| {
-            event.spec().event_type.fact() == fact
-                && event.spec().event_type.family().as_str() == "action"
-        };
-        events.iter().find(wanted).cloned().unwrap()
-    };
+    let of = |fact: &str| of(&events, fact);
     let queue = all()
         .into_iter()
         .find(|projection| projection.name() == "queue")
@@ -149,6 +152,96 @@ fn an_action_leaves_the_queue_when_it_ends() {
         fold(queue.as_ref(), &mut rows, &numbered(vec![of(end)]));
         assert!(rows.is_empty(), "after {end}");
     }
+}
+
+#[test]
+fn counters_tell_where_actions_stand() {
+    let events = samples().unwrap();
+    let of = |fact: &str| of(&events, fact);
+    let mut rows = BTreeMap::new();
+    for (fact, state, open) in [
+        ("proposed", "proposed", 1),
+        ("assessed", "waiting", 1),
+        ("approved", "waiting", 1),
+        ("assessed", "waiting", 1),
+        ("authorized", "authorized", 1),
+        ("delivered", "delivered", 1),
+        ("unresolved", "unresolved", 1),
+        ("delivered", "unresolved", 1),
+        ("succeeded", "succeeded", 0),
+    ] {
+        fold(&Counts, &mut rows, &numbered(vec![of(fact)]));
+        let count = |counter: &str| {
+            let row = rows.get(format!("{COUNTERS}{counter}").as_bytes());
+            let row: Option<serde_json::Value> =
+                row.map(|row| serde_json::from_slice(row).unwrap());
+            row.and_then(|row| row.get("count")?.as_i64())
+                .unwrap_or_default()
+        };
+        assert_eq!(count("actions.open"), open, "after {fact}");
+        assert_eq!(count(&format!("actions.{state}")), 1, "after {fact}");
+        let states = countersign_domain::State::ALL.iter();
+        let all: i64 = states.map(|state| count(&format!("actions.{state}"))).sum();
+        assert_eq!(all, 1, "an action stands in one place, after {fact}");
+    }
+}
+
+/// The digests of every read model over one sample of every event. They change with a version of the read model only.
+#[test]
+fn digests_of_rows_are_stable() {
+    // Every end is among the samples, so something has to begin after them to be seen in the queue.
+    let mut history = samples().unwrap();
+    for fact in ["proposed", "assessed", "approved"] {
+        history.push(of(&samples().unwrap(), fact));
+    }
+    let found: Vec<(String, u32, String)> = all()
+        .iter()
+        .map(|projection| {
+            let mut rows = BTreeMap::new();
+            fold(projection.as_ref(), &mut rows, &numbered(history.clone()));
+            let digest = digest(&rows).to_string();
+            (projection.name().to_owned(), projection.version(), digest)
+        })
+        .collect();
+    let golden = [
+        (
+            "timeline",
+            1,
+            "sha256:a83504347385510e75c2df22ff8be92eb424e8dd192fd6ff2a830cdb713181ce",
+        ),
+        (
+            "queue",
+            1,
+            "sha256:3709d05a4d32aeab1c606f23db62626050d655a10c77878cb37152236bb29277",
+        ),
+        (
+            "sites",
+            1,
+            "sha256:b9e48389b780f808883ebb85b1a6f7b4887f8e6e671b524fff52a38147f72b1f",
+        ),
+        (
+            "counts",
+            2,
+            "sha256:1ec1c760d519bda6e0624bc791af1802f2513dfd9a4655819a6fbe75fec56878",
+        ),
+    ]
+    .map(|(name, version, digest)| (name.to_owned(), version, digest.to_owned()));
+    assert_eq!(
+        found, golden,
+        "a row changed, so the version of the read model has to"
+    );
+}
+
+#[test]
+fn a_digest_covers_keys_and_values_and_where_they_part() {
+    let rows = |key: &str, value: &str| BTreeMap::from([(key.into(), value.into())]);
+    let digests = [("ab", "c"), ("a", "bc"), ("ab", "d"), ("", "")];
+    let digests: std::collections::BTreeSet<_> = digests
+        .iter()
+        .map(|(key, value)| digest(&rows(key, value)))
+        .chain([digest(&BTreeMap::new())])
+        .collect();
+    assert_eq!(digests.len(), 5);
 }
 
 proptest! {

@@ -8,7 +8,6 @@ use countersign_ids::{ChainId, Code};
 use countersign_store::read::{Difference, Rebuild, StoredRows, compare};
 use countersign_store::{Entry, Error, Projections};
 use serde::Serialize;
-use sha2::{Digest as _, Sha256};
 
 use crate::codes;
 use crate::directory::Directory;
@@ -214,7 +213,7 @@ pub fn rebuild_directory(
         projection: place.0.clone(),
         chain: place.1.to_string(),
         rows: rows.len() as u64,
-        digest: digest(rows),
+        digest: countersign_projections::digest(rows).to_string(),
         stopped: fold.stopped().get(place).cloned(),
     };
     let models = fold.rows().iter().map(model).collect();
@@ -266,13 +265,4 @@ fn fold(
         GO_ON
     })?;
     Ok((fold, broken))
-}
-
-fn digest(rows: &Rows) -> String {
-    let mut sha = Sha256::new();
-    for part in rows.iter().flat_map(|(key, value)| [key, value]) {
-        sha.update((part.len() as u64).to_be_bytes());
-        sha.update(part);
-    }
-    format!("sha256:{}", hex::encode(sha.finalize()))
 }

@@ -3,6 +3,7 @@
 use axum::{Json, extract::State};
 use countersign_domain::State as ActionState;
 use countersign_ids::limits;
+use countersign_projections::COUNTERS;
 use countersign_service::{Need, TenantAccess};
 use countersign_store::{Row, RowRange};
 use serde::Deserialize;
@@ -47,7 +48,7 @@ pub(crate) struct Rows {
 async fn rows(
     app: &App,
     access: &TenantAccess,
-    model: &str,
+    (model, prefix): (&str, &str),
     asked: Rows,
 ) -> Result<Items<Value>, Problem> {
     let after = asked
@@ -60,7 +61,7 @@ async fn rows(
         return Err(Problem::path("`limit` is 1 to 1000"));
     }
     let range = RowRange {
-        prefix: Vec::new(),
+        prefix: prefix.as_bytes().to_vec(),
         after,
         limit: limit.saturating_add(1),
     };
@@ -90,7 +91,7 @@ pub(crate) async fn timeline(
     Asked(asked): Asked<Rows>,
 ) -> Result<Json<Items<Value>>, Problem> {
     let access = caller.tenant(&tenant, Need::Read)?;
-    Ok(Json(rows(&app, &access, "timeline", asked).await?))
+    Ok(Json(rows(&app, &access, ("timeline", ""), asked).await?))
 }
 
 /// Counts what there is in the tenant, for a dashboard.
@@ -106,7 +107,7 @@ pub(crate) async fn counts(
         rows(
             &app,
             &access,
-            "counts",
+            ("counts", COUNTERS),
             Rows {
                 after: None,
                 limit: None,
