@@ -257,7 +257,7 @@ impl World {
         (self.header)(&mut header);
         let header = header.to_bytes();
         let mut leaves: Vec<Vec<u8>> = (0..8_u8).map(|n| vec![n]).collect();
-        leaves[5].clone_from(&header);
+        leaves.get_mut(5).unwrap().clone_from(&header);
         let nodes: Vec<merkle::Node> = leaves.iter().map(|leaf| merkle::leaf_hash(leaf)).collect();
         let head = checkpoint::TreeHead {
             size: 8,
