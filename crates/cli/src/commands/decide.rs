@@ -93,15 +93,24 @@ pub(crate) async fn vote(
     look: impl FnOnce(&ViewDocument) -> Result<()>,
 ) -> Result<Value> {
     let signer = Person::of(caller, &arguments.signer)?;
-    let action = watch::read(caller, &arguments.action).await?;
+    let action = watch::assessed(caller, &arguments.action).await?;
     let view = open(caller, &action).await?;
+    if view.members().text("action_id") != Some(arguments.action.as_str()) {
+        let message = format!(
+            "the server shows another action than `{}`",
+            arguments.action
+        );
+        return Err(Failure::refused(message)
+            .with_code(codes::VIEW_MISMATCH)
+            .into());
+    }
     look(&view)?;
     let salt = random::<16>()?;
     let digest = arguments
         .reason
         .as_ref()
         .map(|reason| reason_digest(&salt, reason));
-    let statement = signer.statement(&action, &view, decision, digest)?;
+    let statement = signer.statement(&view, decision, digest)?;
     let signed = statement
         .sign(&signer.key)
         .context("the statement cannot be signed")?;
@@ -218,20 +227,11 @@ impl Person {
 
     fn statement(
         &self,
-        action: &Value,
         view: &ViewDocument,
         decision: Decision,
         reason_digest: Option<Digest>,
     ) -> Result<Statement> {
-        // What the view document says wins over what the server says beside it.
         let shown = Value::Object(view.members().0.clone().into_iter().collect());
-        let either = |name: &str| {
-            if shown.pointer(name).is_some() {
-                &shown
-            } else {
-                action
-            }
-        };
         let object = view.action();
         let now = now()?;
         let not_after = now
@@ -239,24 +239,17 @@ impl Person {
             .min(object.expires);
         Ok(Statement {
             v: Default::default(),
-            ledger: member(either("/ledger"), "/ledger")?,
-            chain: member(either("/chain"), "/chain")?,
+            ledger: member(&shown, "/ledger")?,
+            chain: member(&shown, "/tenant")?,
             site: object.site.clone(),
-            action: member(
-                either("/id"),
-                if shown.pointer("/id").is_some() {
-                    "/id"
-                } else {
-                    "/action"
-                },
-            )?,
+            action: member(&shown, "/action_id")?,
             action_digest: object.digest()?,
             decision,
             scope: Scope::Action,
-            round: either("/round")
+            round: shown
                 .pointer("/round")
                 .and_then(Value::as_u64)
-                .context("the server names no round")?,
+                .context("the view document names no round")?,
             approver: self
                 .approver
                 .parse()
@@ -266,9 +259,9 @@ impl Person {
                 .parse()
                 .map_err(|error| Failure::usage(format!("{error}")))?,
             reason_digest: OrDash(reason_digest),
-            policy_digest: OrDash(member(either("/policy_digest"), "/policy_digest").ok()),
+            policy_digest: OrDash(Some(member(&shown, "/policy/policy_digest")?)),
             view_digest: view.digest(),
-            rollback_digest: object.rollback_digest,
+            rollback_digest: OrDash(Some(member(&shown, "/rollback/digest")?)),
             not_before: now.minus_millis(CLOCK_SLACK_MILLIS),
             not_after,
             nonce: Nonce::from_bytes(random::<16>()?),

@@ -10,7 +10,10 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 /// Between two looks at an action that somebody waits for.
-const LOOK_EVERY: Duration = Duration::from_millis(300);
+const LOOK_EVERY: Duration = Duration::from_millis(150);
+
+/// The longest that policy may take before a decision is refused.
+const ASSESSED_WITHIN: Duration = Duration::from_secs(30);
 
 /// States in which an action stays.
 const ENDED: &[&str] = &[
@@ -71,6 +74,23 @@ pub(crate) async fn read(caller: &Caller, action: &str) -> Result<Value> {
         .client
         .get(&caller.path(&format!("/actions/{action}"))?)
         .await
+}
+
+/// Reads an action once policy has judged it, which it does right after the proposal.
+pub(crate) async fn assessed(caller: &Caller, action: &str) -> Result<Value> {
+    let end = Instant::now() + ASSESSED_WITHIN;
+    loop {
+        let read = read(caller, action).await?;
+        if field(&read, "/state") != "proposed" || field(&read, "/view_digest") != "-" {
+            return Ok(read);
+        }
+        if Instant::now() >= end {
+            return Err(
+                Failure::unavailable(format!("`{action}` is not judged by policy yet")).into(),
+            );
+        }
+        tokio::time::sleep(LOOK_EVERY).await;
+    }
 }
 
 /// Waits until an action has ended, prints it, and says by the exit code how it ended.

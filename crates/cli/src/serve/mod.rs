@@ -5,11 +5,20 @@ mod config;
 pub(crate) use config::Settings;
 
 use crate::arguments::Serve;
+use crate::exit::Failure;
 use crate::output::{self, note};
-use anyhow::Result;
+use crate::up;
+use anyhow::{Context, Result};
+use countersign_api::Bounds;
+use countersign_service::{Config, Service};
 use serde_json::json;
+use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::process::ExitCode;
+use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
 
 /// Serves until Ctrl-C or SIGTERM.
 pub(crate) async fn run(arguments: Serve, as_json: bool) -> Result<ExitCode> {
@@ -40,28 +49,85 @@ pub(crate) async fn run(arguments: Serve, as_json: bool) -> Result<ExitCode> {
 /// A running server.
 #[derive(Debug)]
 pub(crate) struct Server {
-    address: std::net::SocketAddr,
-    admin_token: Option<String>,
+    service: Service,
+    address: SocketAddr,
+    task: JoinHandle<std::io::Result<()>>,
+    stop: CancellationToken,
 }
 
 impl Server {
+    /// Opens the ledger, then answers.
     pub(crate) async fn start(settings: Settings) -> Result<Self> {
-        drop(settings);
-        anyhow::bail!("not yet")
+        let mut config = Config::new(&settings.data, &settings.genesis_key);
+        config.origin.clone_from(&settings.origin);
+        let service = Service::start(config)
+            .await
+            .map_err(|error| failure(&error))?;
+        let answering = Self::answer(service.clone(), &settings).await;
+        if answering.is_err() {
+            service.stop().await.ok();
+        }
+        answering
     }
+
+    async fn answer(service: Service, settings: &Settings) -> Result<Self> {
+        if settings.sample {
+            std::fs::write(
+                settings.data.join(up::SAMPLE),
+                "Made by `countersign up`; its keys are sample keys.\n",
+            )
+            .context("cannot mark the ledger as a sample")?;
+        }
+        let listener = TcpListener::bind(settings.listen).await.map_err(|error| {
+            Failure::unavailable(format!("cannot listen on {}: {error}", settings.listen))
+        })?;
+        let address = listener.local_addr()?;
+        let stop = CancellationToken::new();
+        let serving =
+            countersign_api::serve(listener, service.clone(), Bounds::default(), stop.clone());
+        Ok(Self {
+            service,
+            address,
+            task: tokio::spawn(serving),
+            stop,
+        })
+    }
+
     /// Where it answers.
-    pub(crate) const fn address(&self) -> std::net::SocketAddr {
+    pub(crate) const fn address(&self) -> SocketAddr {
         self.address
     }
-    /// The first administrator's token, if this start created the ledger.
-    pub(crate) fn admin_token(&self) -> Option<&str> {
-        self.admin_token.as_deref()
+
+    /// The file with the first administrator's token.
+    pub(crate) fn admin_token_file(&self) -> PathBuf {
+        self.service.admin_token_file()
     }
+
     /// Ends if the server cannot go on.
     pub(crate) async fn ended(&mut self) -> Result<()> {
-        Ok(())
+        (&mut self.task)
+            .await
+            .context("the server broke off")?
+            .context("the server cannot answer any more")
     }
-    pub(crate) async fn stop(self) -> Result<()> {
-        Ok(())
+
+    /// Stops: no new requests, those under way are answered, the ledger is closed.
+    pub(crate) async fn stop(mut self) -> Result<()> {
+        self.stop.cancel();
+        if !self.task.is_finished() {
+            (&mut self.task).await.context("the server broke off")?.ok();
+        }
+        self.service.stop().await.map_err(|error| failure(&error))
     }
+}
+
+/// A failure of the service, with its code and its causes.
+fn failure(error: &countersign_service::Error) -> anyhow::Error {
+    let mut message = error.to_string();
+    let mut cause = std::error::Error::source(error);
+    while let Some(source) = cause {
+        message = format!("{message}: {source}");
+        cause = source.source();
+    }
+    Failure::unavailable(message).with_code(error.code()).into()
 }

@@ -7,14 +7,18 @@ use rustix::process::{Pid, Signal, kill_process};
 use std::path::Path;
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
-use tokio::process::{Child, Command};
+use tokio::process::{Child, ChildStdin, Command};
 
 /// How long a clean stop may take before the process is killed.
 const STOP_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// A child process that is stopped cleanly.
 #[derive(Debug)]
-pub(crate) struct Connector(Child);
+pub(crate) struct Connector {
+    child: Child,
+    /// Held open as long as the connector is to run; waiting for a child would close it.
+    alive: Option<ChildStdin>,
+}
 
 impl Connector {
     /// Pairs the connector, and waits until that is done.
@@ -46,26 +50,31 @@ impl Connector {
             .stdout(Stdio::null());
         // Ctrl-C in a terminal reaches a whole process group; the connector is stopped by us, in order.
         command.process_group(0).kill_on_drop(true);
-        Ok(Self(command.spawn().context("cannot start the connector")?))
+        let mut child = command.spawn().context("cannot start the connector")?;
+        let alive = child.stdin.take();
+        Ok(Self { child, alive })
     }
 
     /// Waits until the process has ended by itself.
     pub(crate) async fn ended(&mut self) -> Result<ExitStatus> {
-        self.0.wait().await.context("cannot wait for the connector")
+        self.child
+            .wait()
+            .await
+            .context("cannot wait for the connector")
     }
 
     /// Asks the process to stop, and waits for it.
     pub(crate) async fn stop(mut self) -> Result<()> {
-        drop(self.0.stdin.take());
+        drop(self.alive.take());
         if let Some(pid) = self
-            .0
+            .child
             .id()
             .and_then(|id| i32::try_from(id).ok())
             .and_then(Pid::from_raw)
         {
             kill_process(pid, Signal::TERM).ok();
         }
-        if tokio::time::timeout(STOP_TIMEOUT, self.0.wait())
+        if tokio::time::timeout(STOP_TIMEOUT, self.child.wait())
             .await
             .is_err()
         {
@@ -73,7 +82,10 @@ impl Connector {
                 "the connector did not stop in {} s and is killed",
                 STOP_TIMEOUT.as_secs()
             ));
-            self.0.kill().await.context("cannot kill the connector")?;
+            self.child
+                .kill()
+                .await
+                .context("cannot kill the connector")?;
         }
         Ok(())
     }

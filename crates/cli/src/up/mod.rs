@@ -142,18 +142,13 @@ async fn serve_sample(
             "setting the sample up in `{}`",
             data.display()
         ));
-        let admin = server
-            .admin_token()
+        let admin = std::fs::read_to_string(server.admin_token_file())
             .context("the server made no first token")?;
-        seed::seed(layout, addresses, admin).await?;
+        seed::seed(layout, addresses, admin.trim()).await?;
         layout.mark(true)?;
     }
     let mut connector = Connector::run(&layout.connector(), addresses)?;
-    let waiting = seed::of(layout, &url, "approver")?;
-    let queue = waiting.client.get(&waiting.path("/queue")?).await?;
-    let action = crate::commands::release::items(&queue)
-        .first()
-        .map(|item| field(item, "/action"));
+    let action = waiting(layout, &url).await?;
     if as_json {
         output::data(&serde_json::to_string(&json!({
             "server": url,
@@ -168,6 +163,21 @@ async fn serve_sample(
     }
     let status = connector.ended().await?;
     Err(Failure::unavailable(format!("the connector ended by itself: {status}")).into())
+}
+
+/// The action that waits for a decision, if one does; policy judges a proposal right after it was made.
+async fn waiting(layout: &Layout, url: &str) -> Result<Option<String>> {
+    let approver = seed::of(layout, url, "approver")?;
+    let proposed = approver.client.get(&approver.path("/actions")?).await?;
+    for action in crate::commands::release::items(&proposed) {
+        if field(action, "/state") == "proposed" {
+            crate::commands::watch::assessed(&approver, &field(action, "/action")).await?;
+        }
+    }
+    let queue = approver.client.get(&approver.path("/queue")?).await?;
+    Ok(crate::commands::release::items(&queue)
+        .first()
+        .map(|item| field(item, "/action")))
 }
 
 /// What to paste.

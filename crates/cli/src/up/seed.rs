@@ -26,6 +26,10 @@ const CREDENTIAL: &str = "laptop";
 /// The longest that publishing the first release may take.
 const WAIT_SECONDS: u64 = 120;
 
+/// Between two looks at the site, and the most of them.
+const LOOK_EVERY: std::time::Duration = std::time::Duration::from_millis(100);
+const OBSERVED_LOOKS_MAX: u32 = 600;
+
 /// Everybody of the sample: directory, role, kind and id of the actor.
 pub(crate) const ACTORS: &[(&str, &str, &str, &str)] = &[
     ("owner", "owner", "person", OWNER),
@@ -98,9 +102,9 @@ async fn publish_and_propose(layout: &Layout, server: &str, owner: &Caller) -> R
         "publishing `{}`: proposed by the owner, approved with the sample's key",
         first.label
     ));
+    until_observed(owner).await?;
     let action = propose(owner, first.label, "The museum opens.").await?;
     let approver = of(layout, server, "approver")?;
-    until_assessed(owner, &action).await?;
     let signer = Signer {
         key: Some(key_file(layout)),
         approver: Some(APPROVER.to_owned()),
@@ -137,15 +141,19 @@ async fn propose(caller: &Caller, label: &str, reason: &str) -> Result<String> {
     ))
 }
 
-/// Waits until policy has judged the action.
-async fn until_assessed(caller: &Caller, action: &str) -> Result<()> {
-    for _ in 0..400 {
-        if field(&watch::read(caller, action).await?, "/state") != "proposed" {
+/// Waits until the connector has said what is live: nothing can be planned before.
+async fn until_observed(caller: &Caller) -> Result<()> {
+    for _ in 0..OBSERVED_LOOKS_MAX {
+        let site = caller
+            .client
+            .get(&caller.path(&format!("/sites/{SITE}"))?)
+            .await?;
+        if site.get("observed").is_some_and(Value::is_object) {
             return Ok(());
         }
-        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        tokio::time::sleep(LOOK_EVERY).await;
     }
-    anyhow::bail!("the first action of the sample was not judged")
+    anyhow::bail!("the connector does not say what is live")
 }
 
 async fn post(caller: &Caller, path: &str, body: Value) -> Result<Value> {
