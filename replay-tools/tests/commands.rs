@@ -454,3 +454,34 @@ fn an_event_type_of_a_later_version_is_2() {
         );
     }
 }
+
+#[test]
+fn a_changed_byte_of_one_row_is_named() {
+    let world = story::tell(1, Twist::Sound);
+    let data = world.data();
+    let told = exits(&["rebuild", text(&data), "--check"], 0);
+    assert!(
+        told.contains("the rows in use are the rows that the events make"),
+        "{told}"
+    );
+    {
+        let db = sled::Config::new().path(data.join("sled")).open().unwrap();
+        let row = |item: sled::Result<(sled::IVec, sled::IVec)>| {
+            let (key, value) = item.unwrap();
+            let at = String::from_utf8_lossy(&value).find("act-2")?;
+            Some((key, value.to_vec(), at))
+        };
+        let (key, mut value, at) = db.scan_prefix(b"r").find_map(row).unwrap();
+        value[at + 4] = b'3';
+        db.insert(key, value).unwrap();
+        db.flush().unwrap();
+    }
+    let told = exits(&["rebuild", text(&data), "--check"], 1);
+    assert!(
+        told.contains("differs: stored") && told.contains("act-3"),
+        "{told}"
+    );
+    let told = exits(&["verify", text(&data)], 1);
+    assert!(told.contains("[projections/rows]"), "{told}");
+    exits(&["rebuild", text(&data)], 0);
+}
