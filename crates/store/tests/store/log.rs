@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use countersign_ids::{EventType, Retention};
+use countersign_ids::{EventType, Retention, Sequence};
 use countersign_projections::{Change, Folded, Projection, Rows, Stop};
 use countersign_store::read::{Reader, Rebuild, StoredRows, compare};
 use countersign_store::{
@@ -294,6 +294,44 @@ fn a_changed_block_is_never_handed_out_and_is_made_again() {
     let ledger = Ledger::open(dir.path(), with_counts(1)).unwrap();
     assert!(ledger.status().set_aside.is_some(), "made again");
     ledger.audit(&counts(1)).unwrap();
+}
+
+#[test]
+fn a_body_that_was_changed_in_a_block_is_never_handed_out() {
+    let dir = tempfile::tempdir().unwrap();
+    let ledger = fresh(dir.path(), with_counts(1));
+    fill(&ledger, "blog", "a", 300);
+    ledger.close().unwrap();
+    drop(ledger);
+    // A block is the length of its events and one zstd frame over them; this one is whole again after the change.
+    tamper(dir.path(), |db| {
+        let (key, value) = db.scan_prefix(b"b").next().unwrap().unwrap();
+        let length = u32::from_be_bytes(*value.first_chunk().unwrap()) as usize;
+        let mut events = zstd::bulk::decompress(&value[4..], length).unwrap();
+        let body = events
+            .windows(8)
+            .position(|part| part == b"A tenant")
+            .unwrap();
+        events[body] = b'B';
+        let packed = zstd::bulk::compress(&events, 1).unwrap();
+        db.insert(key, [&value[..4], &packed].concat()).unwrap();
+    });
+    let ledger = Ledger::open(dir.path(), with_counts(1)).unwrap();
+    let entry = ledger.event(&chain("blog"), Sequence::ZERO).unwrap();
+    assert!(
+        entry
+            .body()
+            .unwrap()
+            .windows(8)
+            .any(|part| part == b"A tenant")
+    );
+    assert!(
+        ledger
+            .status()
+            .log_notices
+            .iter()
+            .any(|notice| notice.contains("damaged in the log"))
+    );
 }
 
 #[test]

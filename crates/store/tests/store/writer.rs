@@ -363,6 +363,10 @@ fn many_writers_meet_in_groups_and_each_gets_its_own_receipt() {
         }
     });
     assert_eq!(ledger.audit(&Projections::none()).unwrap().commands, 800);
+    assert!(
+        ledger.status().log_notices.is_empty(),
+        "nothing had to be healed"
+    );
 }
 
 #[test]
