@@ -180,7 +180,7 @@ const MUTANTS: &[Mutant] = &[
     ),
     check(
         "floor",
-        "if approvals >= floor || (broken && !replaces) {",
+        "if approvals >= floor {",
         "if true {",
     ),
     check(

@@ -43,7 +43,7 @@ pub enum Decision {
 pub enum Scope {
     /// This action, beside the others who have to approve.
     Action,
-    /// This action, in place of the others; it counts at the site only where its document says so.
+    /// This action, in an emergency; it counts at the site only where its document says so, and lowers no floor.
     BreakGlass,
 }
 
