@@ -3,13 +3,14 @@
 //! Extractors run in the order of a handler's arguments: the token first, then the path, the body last, so that a caller
 //! without a token learns nothing about the rest of the request.
 
-use axum::body::to_bytes;
+use axum::body::Body;
 use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request as HttpRequest};
 use axum::http::{HeaderMap, StatusCode, header, request::Parts};
 use countersign_chain::{json, request_digest};
 use countersign_ids::{TenantId, limits};
 use countersign_service::{Access, Error, Need, PlatformAccess, Request, TenantAccess};
 use serde::de::DeserializeOwned;
+use tokio_stream::StreamExt as _;
 
 use crate::app::App;
 use crate::codes;
@@ -17,6 +18,9 @@ use crate::problem::Problem;
 
 /// The caller's Idempotency-Key.
 pub(crate) const KEY_HEADER: &str = "idempotency-key";
+
+/// How much of a body that is too large is read before it is refused.
+const DRAINED_BYTES_MAX: usize = 4 * 1024 * 1024;
 
 /// An authenticated caller.
 pub(crate) struct Caller(pub(crate) Access);
@@ -173,20 +177,38 @@ async fn body(http: HttpRequest, app: &App, bytes_max: usize) -> Result<Vec<u8>,
         .headers()
         .get(header::CONTENT_LENGTH)
         .and_then(|value| value.to_str().ok()?.parse::<usize>().ok());
-    if announced.is_some_and(|bytes| bytes > bytes_max) {
+    if announced.is_some_and(|bytes| bytes > bytes_max.saturating_add(DRAINED_BYTES_MAX)) {
         return Err(too_large());
     }
-    let reading = to_bytes(http.into_body(), bytes_max);
-    match tokio::time::timeout(app.bounds.body, reading).await {
-        Ok(Ok(bytes)) => Ok(bytes.into()),
-        // The only other failure is a connection that broke off, and nobody reads that answer.
-        Ok(Err(_)) => Err(too_large()),
+    match tokio::time::timeout(app.bounds.body, collect(http.into_body(), bytes_max)).await {
+        Ok(Some(bytes)) => Ok(bytes),
+        Ok(None) => Err(too_large()),
         Err(_) => Err(Problem::new(
             StatusCode::REQUEST_TIMEOUT,
             codes::TOO_SLOW,
             "the body did not arrive in time",
         )),
     }
+}
+
+/// The body if it is not too large. A little more is read and dropped, so that a caller who is still sending hears the answer.
+async fn collect(body: Body, bytes_max: usize) -> Option<Vec<u8>> {
+    let mut chunks = body.into_data_stream();
+    let (mut bytes, mut seen) = (Vec::new(), 0_usize);
+    while let Some(chunk) = chunks.next().await {
+        // A connection that broke off: nobody reads the answer.
+        let chunk = chunk.ok()?;
+        seen = seen.saturating_add(chunk.len());
+        if seen <= bytes_max {
+            bytes.extend_from_slice(&chunk);
+        } else {
+            bytes = Vec::new();
+        }
+        if seen > bytes_max.saturating_add(DRAINED_BYTES_MAX) {
+            return None;
+        }
+    }
+    (seen <= bytes_max).then_some(bytes)
 }
 
 fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
