@@ -6,6 +6,7 @@ mod configuration;
 mod dependencies;
 mod edges;
 mod error_pages;
+mod requirements;
 mod sources;
 
 use crate::{report, run};
@@ -82,6 +83,7 @@ pub(crate) fn run() -> Result<()> {
     findings.extend(configuration::check(&metadata, &root)?);
     findings.extend(sources::check(&sources));
     findings.extend(error_pages::check(&sources));
+    findings.extend(requirements::check(&sources));
     for Finding(text) in &findings {
         report::line(format_args!("tidy: {text}"));
     }
