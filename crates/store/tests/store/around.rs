@@ -1,8 +1,9 @@
 //! What stands around the events: sealed bodies, blobs, checkpoints, receipts that rise, followers.
 
 use countersign_chain::{Checkpoint, checkpoint, sha256};
+use countersign_events::Chains;
 use countersign_ids::{EventType, Retention, Sequence};
-use countersign_store::{Append, Error, Ledger, Level, NewEvent, Projections};
+use countersign_store::{Append, Error, Ledger, Level, NewEvent, Options, Projections, Stamp};
 use ed25519_dalek::SigningKey;
 
 use crate::support::*;
@@ -277,4 +278,68 @@ fn a_follower_reads_every_event_once_and_in_order_however_slow_it_is() {
         }
         assert_eq!(follower.join().unwrap(), (0..300).collect::<Vec<u64>>());
     });
+}
+
+/// A sample of a type as a command for the chain that it belongs to.
+fn sample(number: usize, sample: &countersign_events::Event) -> Append {
+    let spec = countersign_events::spec(&sample.event_type()).unwrap();
+    let id = match spec.chains {
+        Chains::Platform => "platform",
+        Chains::Tenant | Chains::Opened => "blog",
+        Chains::Beats => "blog.beats",
+    };
+    let (family, fact) = (
+        spec.event_type.family().as_str().to_owned(),
+        spec.event_type.fact().to_owned(),
+    );
+    let named = matches!(
+        (family.as_str(), fact.as_str()),
+        ("action", "authorized") | ("platform", "noted")
+    );
+    let platformhead = if named || id == "blog.beats" {
+        Stamp::Newest
+    } else {
+        Stamp::None
+    };
+    let personal = spec.retention == Retention::Personal;
+    let event = NewEvent {
+        event_type: spec.event_type.clone(),
+        retention: spec.retention,
+        body: sample.encode().unwrap(),
+        seal: personal.then(|| "subject-1".parse().unwrap()),
+        platformhead,
+        ..event("registered", "sample", "{}")
+    };
+    Append::new(chain(id), actor(), key(&number.to_string()), vec![event])
+}
+
+#[test]
+fn every_type_of_event_goes_through_the_ledger_and_its_projections_are_what_the_events_make() {
+    let dir = tempfile::tempdir().unwrap();
+    let options = || Options {
+        projections: Projections::all(),
+        ..options()
+    };
+    let ledger = fresh(dir.path(), options());
+    let mut samples = countersign_events::samples::samples().unwrap();
+    // The platform's events first, as in life: what other chains name must exist.
+    samples.sort_by_key(|event| {
+        countersign_events::spec(&event.event_type())
+            .unwrap()
+            .chains
+            != Chains::Platform
+    });
+    for (number, event) in samples.iter().enumerate() {
+        ledger.append_blocking(sample(number, event)).unwrap();
+    }
+    assert!(block_on(ledger.folded(ledger.durable())));
+    let stopped = ledger.status().stopped_projections;
+    assert!(stopped.is_empty(), "{stopped:?}");
+    let first = ledger.audit(&Projections::all()).unwrap();
+    assert_eq!(first.events, samples.len() as u64);
+    assert!(first.rows > 0);
+    drop(ledger);
+    std::fs::remove_dir_all(dir.path().join("sled")).unwrap();
+    let ledger = Ledger::open(dir.path(), options()).unwrap();
+    assert_eq!(ledger.audit(&Projections::all()).unwrap(), first);
 }
