@@ -13,10 +13,16 @@ class Tenant:
     def __init__(self, bundle, chain, chains, keys, heads, used):
         self.bundle, self.chain, self.chains, self.keys, self.heads, self.used = bundle, chain, chains, keys, heads, used
         self.sites, self.people, self.actions, self.nonces, self.counters = {}, {}, {}, set(), {}
-        self.documents, self.heartbeats, self.places = {}, {}, {}
+        self.documents, self.heartbeats, self.places, self.unnamed = {}, {}, {}, None
         self.connectors, self.order_nonces, self.order_sequences = {}, set(), {}
 
     def apply(self, event):
+        alone = self.unnamed is not None and self.unnamed[0] != event.h["commandid"]
+        self.unnamed = None if alone else self.unnamed
+        self.fold(event)
+        need(not alone, "a document was pinned before this, and no message of the connector in its append names it")
+
+    def fold(self, event):
         handler = getattr(self, f"{event.family}_{event.fact}".replace("-", "_"), None)
         if handler:
             handler(event, event.b)
@@ -51,6 +57,8 @@ class Tenant:
         need(document["previous"] == site["digest"], "the document does not name the one before")
         site["document"], site["digest"] = document, sha256(canonical(document))
         self.documents[site["digest"]] = document["version"]
+        if document["version"] > 1:
+            self.unnamed = (event.h["commandid"], site["digest"])
 
     def connector_invited(self, event, b):
         self.sites[b["site"]]["codes"] = {b["code_digest"]: b["expires"]}  # a later one takes its place
@@ -89,8 +97,9 @@ class Tenant:
         request = blake3(unbase64(event.b["envelope"]["payload"]), derive_key_context="countersign request v1").hexdigest()[:32]
         need(event.h.get("requestdigest") == request, "the request digest is not the payload's")
         need(stream == "beat" or m["generation"] == self.sites[site]["generation"], "a message of an ended generation")
-        if kind == "outcome" and m["result"] != "refused":
+        if event.family == "connector" or kind == "outcome" and m["result"] != "refused":
             need(m["document_digest"] == self.sites[site]["digest"], "names another pinned document than the site's")
+            self.unnamed = None if self.unnamed and self.unnamed[1] == m["document_digest"] else self.unnamed
         self.saw(m["checkpoint"], event)
         return m
 

@@ -108,6 +108,7 @@ fn histories_that_break_a_rule_of_evidence_are_named() {
         evidence(Twist::ViewShowsOtherAction),
         evidence(Twist::DocumentOfOtherGenesis),
         evidence(Twist::PairedWithoutInvitation),
+        evidence(Twist::DocumentPinnedAlone),
         evidence(Twist::RestatesOtherBody),
         (Twist::PolicyVerdictChanged, 1, "policy", "violation"),
         (Twist::PolicyEvaluationChanged, 1, "policy", "violation"),
@@ -502,6 +503,27 @@ fn absent(members: &mut Members, reason: &str) {
     let line: serde_json::Value = serde_json::from_str(&all[at]).unwrap();
     all[at] = serde_json::json!({"absent": reason, "header": line["header"]}).to_string();
     set_lines(members, "acme", &all);
+}
+
+#[test]
+fn attachments_may_be_absent_but_not_other_bytes() {
+    let world = story::tell(8, Twist::Sound);
+    let bundle = support::export_scope(&world, None, true, "with.zip");
+    check(&case("attachments", 0, "evidence", "verified"), &bundle);
+    let mut members = read(&bundle);
+    let name = format!(
+        "blobs/sha256/{}",
+        countersign_chain::sha256(b"a page").hex()
+    );
+    assert_eq!(
+        members.insert(name, b"another".to_vec()).unwrap(),
+        b"a page"
+    );
+    write(&bundle, members);
+    check(
+        &case("attachment changed", 1, "evidence", "violation"),
+        &bundle,
+    );
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use countersign_chain::sha256;
 use countersign_ids::Digest;
 
-use super::fault::{Checked, absent, bad};
+use super::fault::{Checked, Fault, absent, bad};
 use crate::source::Source;
 
 /// The blobs of a source, each checked whenever it is read.
@@ -42,9 +42,12 @@ impl<'a> Blobs<'a> {
         }
     }
 
-    /// Notes that a body names this blob without needing it.
-    pub(crate) fn mention(&mut self, digest: &Digest) {
-        self.named.insert(*digest);
+    /// Checks a blob that an event names without needing it: it may be absent, but not have other bytes.
+    pub(crate) fn attached(&mut self, digest: &Digest) -> Checked {
+        match self.require(digest) {
+            Err(Fault::Absent(..)) => Ok(()),
+            other => other,
+        }
     }
 
     /// Whether some body named it.

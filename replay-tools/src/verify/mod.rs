@@ -343,7 +343,8 @@ impl Run<'_> {
             record(findings, Level::Evidence, place, outcome)?;
         }
         for digest in attachments(event) {
-            self.blobs.mention(digest);
+            let outcome = self.blobs.attached(digest);
+            record(findings, Level::Evidence, place, outcome)?;
         }
         let decided = self.policy.check(event, &mut self.blobs, &mut self.counts);
         record(findings, Level::Policy, place, decided)?;

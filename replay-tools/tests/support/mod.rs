@@ -63,6 +63,7 @@ pub(crate) enum Twist {
     ViewShowsOtherAction,
     DocumentOfOtherGenesis,
     PairedWithoutInvitation,
+    DocumentPinnedAlone,
     RestatesOtherBody,
     HeadsOfOtherRoot,
     HeadsLackKeys,
@@ -522,11 +523,21 @@ pub(crate) fn verify_with(
 
 /// Exports a bundle beside the ledger.
 pub(crate) fn export(world: &World, tenant: Option<&str>, name: &str) -> PathBuf {
+    export_scope(world, tenant, false, name)
+}
+
+/// Exports a bundle with release files.
+pub(crate) fn export_scope(
+    world: &World,
+    tenant: Option<&str>,
+    attachments: bool,
+    name: &str,
+) -> PathBuf {
     let out = world.path(name);
     let source = countersign_replay::open::open(&world.data()).unwrap();
     let scope = countersign_replay::export::Scope {
         tenant: tenant.map(str::to_owned),
-        attachments: false,
+        attachments,
     };
     let mut progress = countersign_replay::progress::Progress::hidden();
     countersign_replay::export::export(source.as_ref(), &scope, &out, &mut progress).unwrap();

@@ -7,7 +7,9 @@ use countersign_events::action::{
     Accepted, Approved, Assessed, Authorized, Delivered, Proposed, Succeeded,
 };
 use countersign_events::words::{ConnectorKind, Environment, Risk};
-use countersign_events::{Event, approver, beat, connector, platform, reason, site, tenant};
+use countersign_events::{
+    Event, approver, beat, connector, deploy, platform, reason, site, tenant,
+};
 use countersign_evidence::action::{Grade, RollbackPlan};
 use countersign_evidence::document::KindOrAny;
 use countersign_evidence::enrolment::enrol;
@@ -185,6 +187,7 @@ impl Story {
             genesis: PublicKey::from(genesis),
         };
         self.document = document.digest().unwrap();
+        let mut next = document.clone();
         self.world.append(
             TENANT,
             person("owner"),
@@ -195,6 +198,22 @@ impl Story {
             person("owner"),
             vec![at_site(site::DocumentPinned { document }, SITE, SITE)],
         );
+        let release = self.world.blob(TENANT, b"a page");
+        let added = deploy::ReleaseAdded {
+            site: SITE.parse().unwrap(),
+            release,
+            label: "one".to_owned(),
+            attachments: vec![release],
+        };
+        self.world
+            .append(TENANT, person("owner"), vec![at_site(added, SITE, SITE)]);
+        if self.twisted(Twist::DocumentPinnedAlone) {
+            (next.version, next.previous) = (2, OrDash(Some(self.document)));
+            self.document = next.digest().unwrap();
+            let pinned = site::DocumentPinned { document: next };
+            self.world
+                .append(TENANT, person("owner"), vec![at_site(pinned, SITE, SITE)]);
+        }
     }
 
     fn pair(&mut self) {

@@ -80,10 +80,17 @@ impl Tenant {
             need(current, RULE, "a message of an ended generation")?;
         }
         // A connector whose document was changed at the site says so by refusing; what it executes, it does under this one.
-        if let ConnectorMessage::Outcome(outcome) = message
-            && outcome.result != OutcomeResult::Refused
-        {
+        let binding = match message {
+            ConnectorMessage::Paired(_) => true,
+            ConnectorMessage::Outcome(outcome) => outcome.result != OutcomeResult::Refused,
+            ConnectorMessage::Observed(_)
+            | ConnectorMessage::Heartbeat(_)
+            | ConnectorMessage::Poll(_) => false,
+        };
+        if binding {
             self.document_in_force(&site, &head.document_digest)?;
+            self.unnamed
+                .take_if(|unnamed| unnamed.1 == head.document_digest);
         }
         self.saw(seen, &head.checkpoint)?;
         Ok(verified.into_message())

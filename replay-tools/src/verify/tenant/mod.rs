@@ -19,8 +19,8 @@ use countersign_events::{
 use countersign_evidence::message::Stream;
 use countersign_evidence::{Credential, Decision, OutcomeResult, PinnedDocument, PublicKey};
 use countersign_ids::{
-    ActionId, ApproverId, ChainId, ConnectorId, CredentialId, Digest, EventHash, LedgerId, Nonce,
-    Sequence, SiteId, Time,
+    ActionId, ApproverId, ChainId, CommandId, ConnectorId, CredentialId, Digest, EventHash,
+    LedgerId, Nonce, Sequence, SiteId, Time,
 };
 
 use super::blobs::Blobs;
@@ -152,6 +152,8 @@ pub(crate) struct Tenant {
     /// Pinned documents seen, so that a heartbeat can be placed among their versions.
     documents: BTreeMap<Digest, u64>,
     claims: Vec<Claim>,
+    /// A later version of a document, and its append: a message of the connector in it has to name the document.
+    unnamed: Option<(CommandId, Digest)>,
 }
 
 impl Tenant {
@@ -171,6 +173,7 @@ impl Tenant {
             order_sequences: BTreeMap::new(),
             documents: BTreeMap::new(),
             claims: Vec::new(),
+            unnamed: None,
         }
     }
 
@@ -181,11 +184,22 @@ impl Tenant {
 
     /// Folds one event. What it finds wrong is the event's; the fold goes on.
     pub(crate) fn apply(&mut self, seen: &Seen<'_>, context: &mut Context<'_, '_>) -> Checked {
+        let command = seen.header.commandid;
+        let alone = self.unnamed.take_if(|unnamed| unnamed.0 != command);
+        self.fold(seen, context)?;
+        need(
+            alone.is_none(),
+            "document",
+            "a document was pinned before this, and no message of the connector in its append names it",
+        )
+    }
+
+    fn fold(&mut self, seen: &Seen<'_>, context: &mut Context<'_, '_>) -> Checked {
         match seen.event {
             Event::Platform(platform::Platform::Noted(noted)) => self.noted(seen, noted, context),
             Event::Site(site::Site::Registered(registered)) => self.registered(&registered.site),
             Event::Site(site::Site::DocumentPinned(pinned)) => {
-                self.pinned(&pinned.document, context)
+                self.pinned(seen, &pinned.document, context)
             }
             Event::Site(site::Site::Observed(observed)) => self
                 .message(seen, &observed.envelope, Stream::Action, context)
@@ -318,7 +332,12 @@ impl Tenant {
             .ok_or_else(|| bad("action", format!("action `{action}` was not proposed")))
     }
 
-    fn pinned(&mut self, document: &PinnedDocument, context: &Context<'_, '_>) -> Checked {
+    fn pinned(
+        &mut self,
+        seen: &Seen<'_>,
+        document: &PinnedDocument,
+        context: &Context<'_, '_>,
+    ) -> Checked {
         let malformed = |error: &dyn std::fmt::Display| bad("document", error);
         document.check().map_err(|error| malformed(&error))?;
         let here = document.ledger == self.ledger && document.chain == self.chain;
@@ -350,6 +369,9 @@ impl Tenant {
         };
         site.document = Some((document.clone(), digest));
         self.documents.insert(digest, document.version);
+        if document.version > 1 {
+            self.unnamed = Some((seen.header.commandid, digest));
+        }
         follows
     }
 }
