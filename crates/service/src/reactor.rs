@@ -11,6 +11,7 @@ use std::time::Duration;
 use countersign_domain::{Due, due};
 use countersign_events::clock::SteppedBack;
 use countersign_ids::{ChainId, Digest, EventId, TenantId};
+use tokio::task::{JoinError, JoinSet};
 use tokio::time::{MissedTickBehavior, interval};
 
 use crate::Error;
@@ -24,6 +25,8 @@ use crate::service::Inner;
 const TICK: Duration = Duration::from_millis(500);
 /// How many rounds of reactions to reactions are followed before others get their turn.
 const ROUNDS: usize = 16;
+/// How many reactions of one tenant are under way at once.
+const AT_ONCE: usize = 16;
 
 /// The newest event of the platform's chain, and how many there are.
 type Newest = (EventId, u64);
@@ -85,21 +88,37 @@ async fn settle(inner: &Arc<Inner>, tenant: &TenantId, policy: &Digest) -> Resul
     inner.note_platform(tenant).await?;
     for _ in 0..ROUNDS {
         let mut moved = false;
+        let mut tasks = JoinSet::new();
         for (due, command) in inner.due(tenant, policy)? {
-            match inner.react(tenant, &due, &command).await {
-                Ok(wrote) => moved |= wrote,
-                // What was due a moment ago is not any more, or not yet: the state says so next time.
-                Err(Error::Rejected(rejection)) => {
-                    tracing::debug!(%tenant, ?due, %rejection, "not due")
-                }
-                Err(error) => return Err(error),
+            if tasks.len() >= AT_ONCE {
+                moved |= wrote(tasks.join_next().await)?;
             }
+            // Each is about an action of its own, so they meet in one group of the writer instead of waiting in line.
+            let (inner, tenant) = (Arc::clone(inner), tenant.clone());
+            tasks.spawn(async move { inner.react(&tenant, &due, &command).await });
+        }
+        while !tasks.is_empty() {
+            moved |= wrote(tasks.join_next().await)?;
         }
         if !moved {
             return Ok(());
         }
     }
     Ok(())
+}
+
+/// Whether a reaction wrote something.
+fn wrote(ended: Option<Result<Result<bool, Error>, JoinError>>) -> Result<bool, Error> {
+    match ended.transpose().map_err(Error::internal)? {
+        Some(Ok(wrote)) => Ok(wrote),
+        // What was due a moment ago is not any more, or not yet: the state says so next time.
+        Some(Err(Error::Rejected(rejection))) => {
+            tracing::debug!(%rejection, "not due");
+            Ok(false)
+        }
+        Some(Err(error)) => Err(error),
+        None => Ok(false),
+    }
 }
 
 impl Inner {
