@@ -24,6 +24,10 @@ pub(crate) fn all(root: &Path) -> BTreeMap<String, String> {
         );
     }
     files.insert("docs/events.md".to_owned(), generate::documentation());
+    files.insert(
+        "schemas/openapi.json".to_owned(),
+        countersign_api::openapi_json().unwrap(),
+    );
     files.insert("docs/errors/index.md".to_owned(), error_index(root));
     files
 }
