@@ -204,7 +204,7 @@ pub fn rebuild_directory(
         None
     };
     progress.step("rebuilding rows");
-    let (fold, broken) = fold(directory, progress)?;
+    let (fold, broken) = fold(directory, stored.as_ref(), progress)?;
     progress.finish();
     let difference = stored
         .and_then(|stored| compare(&stored.rows, fold.rows()))
@@ -240,10 +240,14 @@ fn read_stored(directory: &Directory) -> Result<StoredRows, RebuildError> {
 /// Folds every event that verifies as the next of its chain; a tampered one stops its chain, by name.
 fn fold(
     directory: &Directory,
+    stored: Option<&StoredRows>,
     progress: &mut Progress,
 ) -> Result<(Rebuild, Vec<String>), SourceError> {
     let ledger = directory.ledger();
-    let mut fold = Rebuild::new(&Projections::all());
+    let mut fold = match stored {
+        Some(stored) => Rebuild::as_far_as(&Projections::all(), stored),
+        None => Rebuild::new(&Projections::all()),
+    };
     let mut states: BTreeMap<String, Option<ChainState>> = BTreeMap::new();
     let mut broken = Vec::new();
     directory.events(&|_| true, &mut Findings::default(), &mut |entry, _| {

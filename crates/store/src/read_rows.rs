@@ -106,6 +106,8 @@ pub struct Rebuild {
     projections: Vec<Box<dyn Projection>>,
     rows: AllRows,
     stopped: BTreeMap<(String, ChainId), String>,
+    /// How many events of its chain each projection folds; all of them if absent.
+    ends: Option<BTreeMap<(String, ChainId), u64>>,
 }
 
 impl std::fmt::Debug for Rebuild {
@@ -125,6 +127,21 @@ impl Rebuild {
             projections: projections.make(),
             rows: BTreeMap::new(),
             stopped: BTreeMap::new(),
+            ends: None,
+        }
+    }
+
+    /// Begins with no rows, and folds as far as `stored` had been folded: a ledger that was killed stores less than its
+    /// journal tells, and is folded further when it is opened.
+    #[must_use]
+    pub fn as_far_as(projections: &Projections, stored: &StoredRows) -> Self {
+        let ends = stored
+            .folded
+            .iter()
+            .map(|(place, (_, next))| (place.clone(), *next));
+        Self {
+            ends: Some(ends.collect()),
+            ..Self::new(projections)
         }
     }
 
@@ -133,7 +150,11 @@ impl Rebuild {
         let event = decode(entry);
         for projection in &self.projections {
             let place = (projection.name().to_owned(), entry.header().chain.clone());
-            if self.stopped.contains_key(&place) {
+            let ended = self.ends.as_ref().is_some_and(|ends| {
+                let end = ends.get(&place).copied().unwrap_or(0);
+                entry.sequence().get() >= end
+            });
+            if ended || self.stopped.contains_key(&place) {
                 continue;
             }
             let rows = self.rows.entry(place.clone()).or_default();

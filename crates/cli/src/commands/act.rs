@@ -48,20 +48,30 @@ pub(crate) fn proposal(site: &str, kind: &str, release: &str, reason: Option<Str
     body
 }
 
-/// The release that the site's own rollback plan would restore.
+/// The release that was live before the one that is: what the action which published it was planned against.
 async fn previous(caller: &Caller, site: &str) -> Result<String> {
     let state = caller
         .client
         .get(&caller.path(&format!("/sites/{site}"))?)
         .await?;
-    let restore = output::field(&state, "/observed/rollback/restore");
-    if restore == "-" {
-        return Err(Failure::refused(format!(
-            "the site `{site}` has no earlier release to go back to"
-        ))
-        .into());
+    let current = output::field(&state, "/observed/current");
+    let actions = caller.client.get(&caller.path("/actions")?).await?;
+    let done = |action: &&Value| {
+        output::field(action, "/site") == site
+            && watch::succeeded(action)
+            && output::field(action, "/kind").starts_with("release.")
+    };
+    for line in release::items(&actions).iter().filter(done) {
+        let action = watch::read(caller, &output::field(line, "/action")).await?;
+        let before = output::field(&action, "/action_object/precondition/current");
+        if output::field(&action, "/action_object/parameters/release") == current && before != "-" {
+            return Ok(before);
+        }
     }
-    Ok(restore)
+    let message = format!("nothing was live on `{site}` before the release that is");
+    Err(Failure::refused(message)
+        .with_hint("name a release: `countersign release list`")
+        .into())
 }
 
 pub(crate) async fn withdraw(caller: Caller, arguments: Withdraw) -> Result<ExitCode> {

@@ -14,6 +14,7 @@ use crate::profile::Profile;
 use crate::{output, serve, up};
 use anyhow::{Context, Result};
 use clap::CommandFactory;
+use std::io::IsTerminal;
 use std::process::ExitCode;
 
 /// What a command that calls a server has at hand.
@@ -110,6 +111,7 @@ fn log() {
         .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("warn"));
     tracing_subscriber::fmt()
         .with_env_filter(filter)
+        .with_ansi(std::io::stderr().is_terminal())
         .with_writer(std::io::stderr)
         .init();
 }
