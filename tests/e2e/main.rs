@@ -1,0 +1,21 @@
+//! End to end: real processes of the binary `countersign`, looked at from outside.
+//!
+//! Nothing here links the server. The binary under test is the one that `cargo test --workspace` builds in the same run, with
+//! the same profile and features (crates/cli has an integration test, so cargo builds it).
+
+#[cfg(test)]
+mod bad_input;
+#[cfg(test)]
+mod harness;
+#[cfg(test)]
+mod http;
+#[cfg(test)]
+mod kills;
+#[cfg(test)]
+mod separation;
+#[cfg(test)]
+mod stage;
+#[cfg(test)]
+mod stream;
+#[cfg(test)]
+mod tour;

@@ -1,0 +1,310 @@
+//! A control plane as docs/operations.md sets it up, with the commands that it names: tenant, people, site, connector.
+
+use crate::harness::{Running, countersign, root, three_ports, told};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+pub(crate) const TENANT: &str = "harbour";
+pub(crate) const SITE: &str = "kittiwake";
+
+/// A directory with a ledger in it, and the server that serves it.
+pub(crate) struct Plane {
+    directory: PathBuf,
+    port: u16,
+    under: Option<u32>,
+    running: Option<Running>,
+}
+
+impl Plane {
+    /// Makes a ledger in a directory and serves it.
+    pub(crate) fn start(directory: &Path) -> Self {
+        let mut plane = Self {
+            directory: directory.to_path_buf(),
+            port: three_ports(),
+            under: None,
+            running: None,
+        };
+        plane.resume();
+        plane
+    }
+
+    /// The same, as another user of this machine.
+    pub(crate) fn start_under(directory: &Path, uid: u32) -> Self {
+        let mut plane = Self {
+            directory: directory.to_path_buf(),
+            port: three_ports(),
+            under: Some(uid),
+            running: None,
+        };
+        plane.resume();
+        plane
+    }
+
+    /// Serves again.
+    pub(crate) fn resume(&mut self) {
+        self.running = None;
+        self.running = Some(Running::start(self.command()));
+    }
+
+    /// The command that serves this ledger.
+    pub(crate) fn command(&self) -> Command {
+        let (data, genesis) = (self.data(), self.directory.join("genesis.pem"));
+        let address = format!("127.0.0.1:{}", self.port);
+        let arguments = [
+            "serve",
+            "--json",
+            "--origin",
+            "ledger.example.org",
+            "--listen",
+            &address,
+            "--data",
+            data.to_str().unwrap(),
+            "--genesis-key",
+            genesis.to_str().unwrap(),
+        ];
+        let plain = countersign(&arguments);
+        let Some(uid) = self.under else { return plain };
+        let mut command = Command::new("setpriv");
+        command.args([
+            format!("--reuid={uid}"),
+            format!("--regid={uid}"),
+            "--clear-groups".to_owned(),
+        ]);
+        command
+            .arg(plain.get_program())
+            .args(plain.get_args())
+            .stdin(std::process::Stdio::null());
+        for (name, value) in plain.get_envs() {
+            match value {
+                Some(value) => command.env(name, value),
+                None => command.env_remove(name),
+            };
+        }
+        command
+    }
+
+    pub(crate) fn running(&self) -> &Running {
+        self.running.as_ref().unwrap()
+    }
+
+    pub(crate) fn kill(&mut self) {
+        self.running.take().unwrap().kill();
+    }
+
+    pub(crate) fn stop(&mut self) -> Option<i32> {
+        self.running.take().unwrap().stop()
+    }
+
+    pub(crate) fn data(&self) -> PathBuf {
+        self.directory.join("ledger")
+    }
+
+    pub(crate) fn url(&self) -> String {
+        format!("http://127.0.0.1:{}", self.port)
+    }
+
+    /// The first administrator's token.
+    pub(crate) fn admin(&self) -> String {
+        std::fs::read_to_string(self.data().join("keys/admin-token"))
+            .unwrap()
+            .trim()
+            .to_owned()
+    }
+
+    /// Runs a command with a token; fails the test if it fails.
+    pub(crate) fn run(&self, token: &str, arguments: &[&str]) -> String {
+        let output = self.try_run(token, arguments);
+        assert!(output.status.success(), "{arguments:?}: {}", told(&output));
+        String::from_utf8(output.stdout).unwrap().trim().to_owned()
+    }
+
+    /// Runs a command with a token.
+    pub(crate) fn try_run(&self, token: &str, arguments: &[&str]) -> std::process::Output {
+        let mut command = countersign(arguments);
+        command
+            .env("COUNTERSIGN_SERVER", self.url())
+            .env("COUNTERSIGN_TENANT", TENANT)
+            .env("COUNTERSIGN_TOKEN", token);
+        command.output().unwrap()
+    }
+
+    /// Creates the tenant; returns its owner's token.
+    pub(crate) fn tenant(&self) -> String {
+        let admin = self.admin();
+        self.run(
+            &admin,
+            &["tenant", "add", TENANT, "--name", "Kittiwake Bay"],
+        );
+        self.run(
+            &admin,
+            &["token", "issue", "--role", "owner", "--actor", "olive"],
+        )
+    }
+
+    /// `replay verify` of the ledger, which must hold.
+    pub(crate) fn verify(&self) {
+        let output = countersign(&["replay", "verify", self.data().to_str().unwrap()])
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{}", told(&output));
+    }
+}
+
+/// A plane with a tenant, an approver, an agent, a paired and running connector, and release 1 of the sample live.
+pub(crate) struct Stage {
+    pub(crate) plane: Plane,
+    pub(crate) owner: String,
+    pub(crate) agent: String,
+    pub(crate) approver: String,
+    pub(crate) key: PathBuf,
+    pub(crate) site_port: u16,
+    pub(crate) connector_directory: PathBuf,
+    connector: Option<Running>,
+}
+
+impl Stage {
+    #[expect(
+        clippy::too_many_lines,
+        reason = "a script of commands, in their order"
+    )]
+    pub(crate) fn set(plane: Plane) -> Self {
+        let admin = plane.admin();
+        let owner = plane.tenant();
+        let agent = plane.run(
+            &admin,
+            &[
+                "token",
+                "issue",
+                "--role",
+                "proposer",
+                "--actor",
+                "site-agent",
+                "--kind",
+                "agent",
+                "--owner",
+                "olive",
+            ],
+        );
+        let approver = plane.run(
+            &admin,
+            &["token", "issue", "--role", "approver", "--actor", "alice"],
+        );
+        let beside = plane.directory.join("beside");
+        std::fs::create_dir(&beside).unwrap();
+        let key = beside.join("alice.pem");
+        let key_text = key.to_str().unwrap();
+        plane.run(&admin, &["key", "new", key_text]);
+        plane.run(
+            &admin,
+            &[
+                "approver",
+                "enrol",
+                "--approver",
+                "alice",
+                "--credential",
+                "laptop",
+                "--key",
+                key_text,
+            ],
+        );
+        plane.run(&owner, &["site", "add", SITE, "--name", "Kittiwake Light"]);
+        let code = plane.run(&owner, &["site", "invite", SITE]);
+        let connector_directory = beside.join("connector");
+        let site_port = three_ports();
+        let (listen, preview) = (
+            format!("127.0.0.1:{site_port}"),
+            format!("127.0.0.1:{}", site_port + 1),
+        );
+        plane.run(
+            "-",
+            &[
+                "connector",
+                "pair",
+                &code,
+                "--directory",
+                connector_directory.to_str().unwrap(),
+                "--listen",
+                &listen,
+                "--preview-listen",
+                &preview,
+            ],
+        );
+        let mut stage = Self {
+            plane,
+            owner,
+            agent,
+            approver,
+            key,
+            site_port,
+            connector_directory,
+            connector: None,
+        };
+        stage.run_connector();
+        for (number, label) in [(1, "2026-summer"), (2, "2026-autumn"), (3, "2026-winter")] {
+            let directory = root().join(format!("examples/site/release-{number}"));
+            let arguments = [
+                "release",
+                "add",
+                directory.to_str().unwrap(),
+                "--label",
+                label,
+                "--site",
+                SITE,
+            ];
+            stage.plane.run(&stage.owner, &arguments);
+        }
+        let first = stage.propose("2026-summer");
+        assert_eq!(stage.decide("approve", &first), Some(0));
+        stage
+    }
+
+    pub(crate) fn run_connector(&mut self) {
+        self.connector = None;
+        let directory = self.connector_directory.to_str().unwrap().to_owned();
+        self.connector = Some(Running::start(countersign(&[
+            "connector",
+            "run",
+            "--json",
+            "--directory",
+            &directory,
+        ])));
+    }
+
+    pub(crate) fn propose(&self, release: &str) -> String {
+        self.plane.run(
+            &self.agent,
+            &["propose", release, "--site", SITE, "--reason", "it is time"],
+        )
+    }
+
+    /// Approves or denies as alice, and waits for the end; the exit code.
+    pub(crate) fn decide(&self, verb: &str, action: &str) -> Option<i32> {
+        let key = self.key.to_str().unwrap();
+        let arguments = [
+            verb,
+            action,
+            "--key",
+            key,
+            "--approver",
+            "alice",
+            "--credential",
+            "laptop",
+            "--yes",
+            "--wait",
+        ];
+        let output = self.plane.try_run(&self.approver, &arguments);
+        let code = output.status.code();
+        assert!(matches!(code, Some(0 | 1 | 3)), "{}", told(&output));
+        code
+    }
+
+    /// Asks the live site for a page.
+    pub(crate) fn page(&self, path: &str) -> String {
+        let url = format!("http://127.0.0.1:{}/{path}", self.site_port);
+        let output = Command::new("curl")
+            .args(["-s", "--noproxy", "*", &url])
+            .output()
+            .unwrap();
+        String::from_utf8(output.stdout).unwrap()
+    }
+}
