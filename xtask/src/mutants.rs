@@ -178,11 +178,7 @@ const MUTANTS: &[Mutant] = &[
         "if !people.insert(&statement.approver) || Some(statement.round) != round {",
         "if !people.insert(&statement.approver) && Some(statement.round) != round {",
     ),
-    check(
-        "floor",
-        "if approvals >= floor {",
-        "if true {",
-    ),
+    check("floor", "if approvals >= floor {", "if true {"),
     check(
         "checkpoint signature",
         "match Checkpoint::open(note.as_bytes(), &known) {",
