@@ -23,10 +23,6 @@ pub(crate) fn all(root: &Path) -> BTreeMap<String, String> {
             String::from_utf8(bytes).unwrap(),
         );
     }
-    files.insert(
-        "schemas/openapi.json".to_owned(),
-        countersign_api::openapi_json().unwrap(),
-    );
     files.insert("docs/events.md".to_owned(), generate::documentation());
     files.insert(
         "schemas/openapi.json".to_owned(),
