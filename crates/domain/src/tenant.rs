@@ -1,7 +1,7 @@
 //! One tenant: the fold of its chain. Everything that a command of the tenant is decided on stands here.
 //!
 //! It reads headers and evidence bodies only, so a replay years later folds the same state (bodies of other classes may be
-//! gone by then). What each event does is [`crate::evolve`]; what it is decided into are the modules of the commands.
+//! gone by then). What each event does is `evolve`; what it is decided into are the modules of the commands.
 
 use std::collections::{BTreeMap, BTreeSet};
 
