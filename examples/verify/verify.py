@@ -68,8 +68,12 @@ def unpack(packed, plain):
 def read_chains(verdict, bundle, manifest):
     chains = {}
     for name, said in sorted(manifest["chains"].items(), key=lambda item: (item[0] != "platform", item[0])):
-        chain = chains[name] = Chain(manifest["ledger"], name, said["form"])
-        if said["form"] not in ("whole", "sparse"):
+        form = said["form"]
+        if form == "sparse" and name != "platform":
+            verdict.add("framing", "violation", "form", "only platform may be sparse", name)
+            form = "whole"
+        chain = chains[name] = Chain(manifest["ledger"], name, form)
+        if form not in ("whole", "sparse"):
             verdict.add("chain", "missing", "form", f"chains of form {said['form']} are not known here", name)
             continue
         data = bundle.files.get(f"events/{name}.jsonl")
@@ -86,7 +90,7 @@ def read_chains(verdict, bundle, manifest):
         if cut:
             verdict.add("framing", "violation", "line", "the last line has no end", name, len(lines))
             chain.broken = True
-        if said["form"] == "whole" and chain.lines != said["size"]:
+        if form == "whole" and chain.lines != said["size"]:
             verdict.add("framing", "violation", "manifest", f"{chain.lines} lines, {said['size']} in the manifest", name)
         if chain.broken:
             for level in ("evidence", "policy") + (("keys", "tree") if name == "platform" else ()):

@@ -646,6 +646,20 @@ const TENANT: &[(&str, u8, &str, &str, Tamper)] = &[
         all.truncate(all.len() - 2);
         set_lines(members, "acme", &all);
     }),
+    (
+        "tenant chain said to be sparse",
+        1,
+        "framing",
+        "violation",
+        |members| {
+            edit(
+                members,
+                "manifest.json",
+                "\"acme\":{\"form\":\"whole\"",
+                "\"acme\":{\"form\":\"sparse\"",
+            );
+        },
+    ),
 ];
 
 #[test]
@@ -693,6 +707,14 @@ fn framing_tampered_by_somebody_who_does_not() {
     bytes("member content", 1, "violation", &|bytes| bytes[60] ^= 1);
     bytes("member time", 1, "violation", &|bytes| bytes[10] ^= 1);
     bytes("flags", 1, "violation", &|bytes| bytes[6] ^= 8);
+    let crc = crc32fast::hash(&members["manifest.json"]).to_le_bytes();
+    bytes("CRC-32 of the manifest", 1, "violation", &|bytes| {
+        let places: Vec<usize> = (0..bytes.len() - 4)
+            .filter(|at| bytes[*at..*at + 4] == crc)
+            .collect();
+        assert_eq!(places.len(), 2);
+        places.into_iter().for_each(|at| bytes[at] ^= 1);
+    });
     let as_is = |name, exit, status, change: &dyn Fn(&mut Members)| {
         let mut changed = members.clone();
         change(&mut changed);

@@ -264,13 +264,15 @@ impl Source for Bundle {
 
     fn chains(&self) -> BTreeMap<String, (Form, Option<u64>)> {
         let known = |(chain, entry): (&String, &super::manifest::ChainEntry)| {
-            Some((chain.clone(), (entry.form.known()?, Some(entry.size))))
+            let form = believed(chain, entry.form.known()?);
+            Some((chain.clone(), (form, Some(entry.size))))
         };
         self.manifest.chains.iter().filter_map(known).collect()
     }
 
     fn check_framing(&mut self, findings: &mut Findings) -> Result<(), SourceError> {
         let mut present = BTreeSet::new();
+        self.check_member("manifest.json", findings)?;
         for member in self
             .archive
             .members()
@@ -315,6 +317,10 @@ impl Source for Bundle {
                 let reason = format!("the manifest names {chain:?}, which is no chain");
                 findings.violation_of_source(Level::Framing, "manifest", reason);
             }
+            if entry.form.known() == Some(Form::Sparse) && chain != "platform" {
+                let reason = format!("chain `{chain}` is sparse, which only `platform` may be");
+                findings.violation_of_source(Level::Framing, "form", reason);
+            }
             if entry.form.known().is_none() {
                 let reason = format!("chain `{chain}` has a form that is not known here");
                 findings.missing_of_source(Level::Chain, "form", reason);
@@ -336,7 +342,8 @@ impl Source for Bundle {
             let ControlFlow::Continue(count) = self.chain_events(chain, findings, visit)? else {
                 return Ok(());
             };
-            if entry.form.known() == Some(Form::Whole) && count != entry.size {
+            let form = entry.form.known().map(|form| believed(chain, form));
+            if form == Some(Form::Whole) && count != entry.size {
                 let reason = format!(
                     "chain `{chain}` has {count} events, the manifest says {}",
                     entry.size
@@ -380,6 +387,15 @@ impl Source for Bundle {
 
     fn heads_page(&self, sequence: u64) -> Result<Option<Vec<u8>>, SourceError> {
         self.small(&names::heads(sequence))
+    }
+}
+
+/// Only `platform` may be sparse: any other chain is read as a whole one, whatever the manifest says.
+fn believed(chain: &str, form: Form) -> Form {
+    if chain == "platform" {
+        form
+    } else {
+        Form::Whole
     }
 }
 

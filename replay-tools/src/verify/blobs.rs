@@ -12,6 +12,7 @@ use crate::source::Source;
 pub(crate) struct Blobs<'a> {
     source: &'a dyn Source,
     named: BTreeSet<Digest>,
+    matched: BTreeSet<Digest>,
 }
 
 impl<'a> Blobs<'a> {
@@ -20,6 +21,7 @@ impl<'a> Blobs<'a> {
         Self {
             source,
             named: BTreeSet::new(),
+            matched: BTreeSet::new(),
         }
     }
 
@@ -28,14 +30,17 @@ impl<'a> Blobs<'a> {
         self.named.insert(*digest);
         match self.source.blob(digest)? {
             None => Err(absent("blob", format!("blob `{digest}` is missing"))),
-            Some(bytes) if sha256(&bytes) == *digest => Ok(bytes),
+            Some(bytes) if sha256(&bytes) == *digest => {
+                self.matched.insert(*digest);
+                Ok(bytes)
+            }
             Some(_) => Err(bad("blob", format!("blob `{digest}` has other bytes"))),
         }
     }
 
-    /// Checks a blob that an event names, once.
+    /// Checks a blob that an event names, until it was read and matched once.
     pub(crate) fn require(&mut self, digest: &Digest) -> Checked {
-        if self.named.contains(digest) {
+        if self.matched.contains(digest) {
             Ok(())
         } else {
             self.get(digest).map(drop)
@@ -63,5 +68,59 @@ impl<'a> Blobs<'a> {
     /// The source.
     pub(crate) fn source(&self) -> &'a dyn Source {
         self.source
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use countersign_ids::LedgerId;
+
+    use super::*;
+    use crate::source::{Form, Kind, SourceError, Visit, VisitNote};
+    use crate::verdict::Findings;
+
+    /// A source without any blob.
+    struct Empty;
+
+    impl Source for Empty {
+        fn path(&self) -> &str {
+            ""
+        }
+        fn kind(&self) -> Kind {
+            Kind::Bundle
+        }
+        fn ledger(&self) -> LedgerId {
+            "00".repeat(32).parse().unwrap()
+        }
+        fn chains(&self) -> BTreeMap<String, (Form, Option<u64>)> {
+            BTreeMap::new()
+        }
+        fn check_framing(&mut self, _: &mut Findings) -> Result<(), SourceError> {
+            Ok(())
+        }
+        fn events(
+            &self,
+            _: &dyn Fn(&str) -> bool,
+            _: &mut Findings,
+            _: &mut Visit<'_>,
+        ) -> Result<(), SourceError> {
+            Ok(())
+        }
+        fn checkpoints(&self, _: &mut VisitNote<'_>) -> Result<(), SourceError> {
+            Ok(())
+        }
+        fn blob(&self, _: &Digest) -> Result<Option<Vec<u8>>, SourceError> {
+            Ok(None)
+        }
+    }
+
+    #[test]
+    fn evidence_that_an_attachment_named_first_is_still_missing() {
+        let mut blobs = Blobs::new(&Empty);
+        let digest = sha256(b"evidence");
+        assert!(blobs.attached(&digest).is_ok());
+        assert!(matches!(blobs.require(&digest), Err(Fault::Absent(..))));
     }
 }

@@ -29,15 +29,41 @@ pub(crate) fn interpreter() -> Option<&'static Path> {
     }
 }
 
+/// Whether both import, of the versions that the arguments pin.
+const PINNED: &str = "import sys, blake3, cryptography
+from importlib.metadata import version
+for pin in sys.argv[1:]:
+    name, wanted = pin.split('==')
+    assert version(name) == wanted, pin";
+
+/// The verifier's two libraries, as `tests/requirements.txt` pins them.
+fn pins() -> Result<Vec<String>, String> {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/requirements.txt");
+    let text =
+        std::fs::read_to_string(&file).map_err(|error| format!("{}: {error}", file.display()))?;
+    ["blake3==", "cryptography=="]
+        .into_iter()
+        .map(|name| {
+            text.lines()
+                .map(str::trim)
+                .find(|line| line.starts_with(name))
+                .map(ToOwned::to_owned)
+                .ok_or_else(|| format!("{} does not pin {name}", file.display()))
+        })
+        .collect()
+}
+
 fn make() -> Result<PathBuf, String> {
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("verify-venv");
     let python = folder.join("bin/python");
     // Two test processes must not make it at once.
     let lock = File::create(folder.with_extension("lock")).map_err(|error| error.to_string())?;
     lock.lock().map_err(|error| error.to_string())?;
+    let pins = pins()?;
     let works = |python: &Path| {
         Command::new(python)
-            .args(["-c", "import blake3, cryptography"])
+            .args(["-c", PINNED])
+            .args(&pins)
             .output()
             .is_ok_and(|run| run.status.success())
     };
@@ -45,19 +71,14 @@ fn make() -> Result<PathBuf, String> {
         run(Command::new("python3")
             .args(["-m", "venv", "--clear"])
             .arg(&folder))?;
-        run(Command::new(&python).args([
-            "-m",
-            "pip",
-            "install",
-            "--quiet",
-            "blake3",
-            "cryptography",
-        ]))?;
+        run(Command::new(&python)
+            .args(["-m", "pip", "install", "--quiet"])
+            .args(&pins))?;
     }
     if works(&python) {
         Ok(python)
     } else {
-        Err("blake3 and cryptography do not import".to_owned())
+        Err("blake3 and cryptography do not import, or are of other versions".to_owned())
     }
 }
 
