@@ -64,6 +64,12 @@ pub async fn pair(config: &Config, code: &str) -> Result<Paired, Error> {
             "an order is being executed; run the connector once, so that it ends".to_owned(),
         ));
     }
+    if journal.state().owes_an_outcome() {
+        return Err(Error::Pairing(
+            "the outcome of an order was not said yet; run the connector once, so that it is"
+                .to_owned(),
+        ));
+    }
     let unfinished = match kept(&layout, &code)? {
         Some(unfinished) => unfinished,
         None => begin(&client, &layout, &code).await?,

@@ -774,3 +774,35 @@ async fn a_site_that_cannot_be_worked_on_ends_the_order_and_not_the_connector() 
         std::path::Path::new("/etc")
     );
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_pairs_again_while_an_outcome_waits_and_orders_stay_known_after() {
+    let scene = Scene::new().await;
+    let delivery = {
+        let mut inner = scene.plane.lock();
+        let order = scene.order(&inner, 5);
+        scene.deliver(&mut inner, &order)
+    };
+    assert_eq!(scene.take(&delivery).await.unwrap(), Sent::Done);
+    assert!(scene.agent.state().owes_an_outcome());
+    // Sealed and not answered it is still owed.
+    for _ in 0..2 {
+        scene.plane.lock().faults.refuse = Some((503, "overloaded"));
+        assert_eq!(scene.agent.flush().await.unwrap(), Sent::Later);
+        assert!(scene.agent.state().owes_an_outcome());
+    }
+    scene.catch_up().await;
+    let before = scene.agent.state();
+    assert!(!before.owes_an_outcome() && !before.orders.is_empty());
+
+    let mut after = before.clone();
+    after
+        .apply(&Entry::Paired {
+            pairing: before.pairing.clone().unwrap(),
+            keys: before.keys.clone(),
+            document: before.document.clone().unwrap(),
+            checkpoint: before.checkpoint,
+        })
+        .unwrap();
+    assert_eq!(after.orders, before.orders);
+}

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 use countersign_chain::sha256;
 use countersign_evidence::{
-    Envelope, JsonObject, OrDash, OutcomeResult, PinnedDocument, PublicKey,
+    Envelope, JsonObject, OrDash, OutcomeResult, PayloadType, PinnedDocument, PublicKey,
     message::{Observation, SiteState, Stream, TreeHead},
 };
 use countersign_ids::{
@@ -319,6 +319,7 @@ impl State {
     fn new_generation(&mut self) -> Self {
         Self {
             nonces: std::mem::take(&mut self.nonces),
+            orders: std::mem::take(&mut self.orders),
             statements: std::mem::take(&mut self.statements),
             // The pairing was message 0 of its generation.
             counters: Counters { action: 1, beat: 0 },
@@ -395,6 +396,14 @@ impl State {
             self.last_beat = envelope.payload_digest().into();
         }
         Ok(())
+    }
+
+    /// Whether an outcome of an order waits to be said or to be answered: pairing again would drop it.
+    pub(crate) fn owes_an_outcome(&self) -> bool {
+        let waits = |report: &Report| matches!(report, Report::Outcome { .. });
+        let unanswered = self.unanswered.action.as_ref();
+        self.outbox.iter().any(waits)
+            || unanswered.is_some_and(|envelope| envelope.payload_type == PayloadType::Outcome)
     }
 
     /// Forgets what counts no more: only at the start of a new file, so that reading it back gives the same state.
