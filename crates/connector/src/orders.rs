@@ -2,7 +2,8 @@
 //!
 //! What is refused is said and remembered, so that the same order handed out again is neither executed nor refused twice.
 //! Nonce, sequence and statements of an order that passed are in `Prepared` before the first effect; a refusal keeps only
-//! the nonce, and only that of an order whose signature was good: nobody without a key can use nonces up.
+//! the nonce, and only that of an order whose signature was good: nobody without a key can use nonces up. An order whose
+//! signature or key statements do not verify is neither answered nor remembered, but asked for again.
 
 use std::time::Duration;
 
@@ -11,6 +12,7 @@ use countersign_evidence::{
     checks::{Facts, Opened, PassedOrder, RELEASE_ROLLBACK, Refused, SiteNow, check_order},
     document::DOCUMENT_REPLACE,
     message::TreeHead,
+    refusal::Refusal,
 };
 use countersign_ids::{Code, Digest, Time};
 
@@ -68,6 +70,11 @@ impl Agent {
                 order_digest,
                 order,
             }) => {
+                // Nobody knows that the plane said this: bytes spoiled on the way must not end an approved order.
+                if matches!(refusal, Refusal::Signature | Refusal::Keys(_)) {
+                    tracing::warn!(code = refusal.code().id, %refusal, "a delivery is left alone");
+                    return Ok(Sent::Later);
+                }
                 tracing::warn!(code = refusal.code().id, %refusal, "an order is refused");
                 if checkpoint::is_fork(&refusal) {
                     self.go_quiet(refusal.code().id, &refusal.to_string())?;
