@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use countersign_evidence::{
     Delivery, Envelope, JsonObject, OrDash, Order, OutcomeResult,
-    checks::{Facts, Opened, PassedOrder, RELEASE_ROLLBACK, Refused, SiteNow, check_order},
+    checks::{self, Facts, Opened, PassedOrder, RELEASE_ROLLBACK, Refused, SiteNow, check_order},
     document::DOCUMENT_REPLACE,
     message::TreeHead,
     refusal::Refusal,
@@ -183,13 +183,19 @@ impl Agent {
         change: Change,
     ) -> Result<Sent, Error> {
         let (order, order_digest) = (passed.order(), *passed.order_digest());
+        // Looking at the site takes its time: what ended meanwhile is over.
+        let started = now();
+        if let Err(refusal) = still_counts(passed, started) {
+            tracing::warn!(code = refusal.code().id, %refusal, "an order is refused");
+            return self.refuse(refusal.code(), order_digest, Some(order));
+        }
         let action = order.action.clone();
         let execution = Execution {
             action,
             order_digest,
             change,
             step: Step::Prepared,
-            started: now(),
+            started,
         };
         let consumed = passed.statements().iter();
         let prepared = Entry::Prepared {
@@ -234,6 +240,21 @@ impl Agent {
             .execution
             .is_some_and(|execution| execution.step == Step::Prepared)
     }
+}
+
+/// The times of the order and of each statement once more, by a clock read after everything else was checked.
+pub(crate) fn still_counts(passed: &PassedOrder, now: Time) -> Result<(), Refusal> {
+    checks::time(passed.order(), now)?;
+    for one in passed.statements() {
+        let statement = one.statement();
+        if !statement.counts_at(now) {
+            return Err(Refusal::StatementTime {
+                credential: statement.credential.clone(),
+                now,
+            });
+        }
+    }
+    Ok(())
 }
 
 /// What an order of a known kind changes; the precondition was checked, so it says what is live now.

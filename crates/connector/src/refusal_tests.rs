@@ -817,3 +817,33 @@ async fn nobody_pairs_again_while_an_outcome_waits_and_orders_stay_known_after()
         .unwrap();
     assert_eq!(after.orders, before.orders);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_ended_while_the_site_was_looked_at_is_over() {
+    let scene = Scene::new().await;
+    let (order, delivery) = {
+        let mut inner = scene.plane.lock();
+        let mut order = scene.order(&inner, 5);
+        restate(&inner, &mut order, |statement| {
+            statement.not_after = order_end(statement.not_before);
+        });
+        let delivery = scene.deliver(&mut inner, &order);
+        (order, delivery)
+    };
+    let passed = scene.agent.judge(&delivery).await.unwrap().unwrap();
+    let code = |at| {
+        crate::orders::still_counts(&passed, at)
+            .err()
+            .map(|refusal| refusal.code().id)
+    };
+    let ends = order.statements[0].unverified().unwrap().not_after;
+    assert!(ends < order.expires);
+    assert_eq!(code(now()), None);
+    assert_eq!(code(ends.plus_millis(1)), Some("order-statement-time"));
+    assert_eq!(code(order.expires.plus_millis(1)), Some("order-expired"));
+}
+
+/// An end of a statement that is before its order's.
+fn order_end(begins: Time) -> Time {
+    begins.max(now()).plus_millis(30_000)
+}
