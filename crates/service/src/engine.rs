@@ -8,8 +8,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use countersign_chain::CommandKey;
 use countersign_domain::{Blob, Decision, Draft};
-use countersign_events::Event;
-use countersign_ids::{Actor, ChainId, EventId, RequestDigest, Retention};
+use countersign_events::{Event, Spec};
+use countersign_ids::{Actor, ChainId, EventId, EventType, RequestDigest, Retention, SubjectRef};
 use countersign_store::{Append, Condition, Entry, Ledger, Match, NewEvent, Receipt, Stamp};
 
 use crate::Error;
@@ -105,6 +105,47 @@ pub(crate) struct Command {
     pub(crate) request: Option<RequestDigest>,
     pub(crate) causation: Option<EventId>,
     pub(crate) traceparent: Option<String>,
+    pub(crate) about: Option<About>,
+}
+
+/// What the first event of a caller's command has to be: the request digest covers the body, and the path names the rest.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct About {
+    pub(crate) types: Vec<EventType>,
+    pub(crate) subject: Option<SubjectRef>,
+    /// The event itself, where its subject is not all that the path names.
+    pub(crate) event: Option<Event>,
+}
+
+impl About {
+    /// A command that writes one of these first, about what its path names.
+    pub(crate) fn of(specs: &[&Spec], subject: impl Into<SubjectRef>) -> Self {
+        Self {
+            subject: Some(subject.into()),
+            ..Self::any(specs)
+        }
+    }
+
+    /// A command that writes one of these first; its body names what about.
+    pub(crate) fn any(specs: &[&Spec]) -> Self {
+        Self {
+            types: specs.iter().map(|spec| spec.event_type.clone()).collect(),
+            ..Self::default()
+        }
+    }
+
+    fn is(&self, entry: &Entry) -> bool {
+        let header = entry.header();
+        self.types.contains(&header.event_type)
+            && self
+                .subject
+                .as_ref()
+                .is_none_or(|subject| *subject == header.subject)
+            && self
+                .event
+                .as_ref()
+                .is_none_or(|event| decode(entry).is_ok_and(|found| found.as_ref() == Some(event)))
+    }
 }
 
 impl Command {
@@ -116,6 +157,7 @@ impl Command {
             request: None,
             causation: Some(cause),
             traceparent: None,
+            about: None,
         }
     }
 }
@@ -172,6 +214,8 @@ pub(crate) async fn commit(
     store(ledger, chain, &decided.decision.blobs).await?;
     match ledger.append(append(chain, command, decided)?).await {
         Err(error) if error.decide_again() => Ok(Committed::Again),
+        // The same key was faster: its command may have been another.
+        Ok(receipt) if receipt.replayed => accepted(ledger, chain, command).map(Committed::Done),
         other => Ok(Committed::Done(Some(other?))),
     }
 }
@@ -201,7 +245,10 @@ pub(crate) fn accepted(
     let Some(receipt) = ledger.receipt_for(chain, &command.actor, &command.key)? else {
         return Ok(None);
     };
-    if ledger.event(chain, receipt.first)?.header().requestdigest != command.request {
+    let first = ledger.event(chain, receipt.first)?;
+    let same = first.header().requestdigest == command.request
+        && command.about.as_ref().is_none_or(|about| about.is(&first));
+    if !same {
         return Err(countersign_store::Error::Mismatch {
             command: receipt.command,
         }

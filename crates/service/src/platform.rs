@@ -17,7 +17,7 @@ use countersign_ids::{
 use countersign_store::{Entry, Receipt};
 
 use crate::access::{Access, PlatformAccess};
-use crate::engine::{Command, Decided, Fold};
+use crate::engine::{About, Command, Decided, Fold};
 use crate::model::{Enrolment, IssuedToken, NewTenant, NewToken, Request, TenantInfo};
 use crate::secrets::{self, BearerToken};
 use crate::service::{Inner, command, written};
@@ -304,6 +304,28 @@ impl Service {
     }
 }
 
+/// What a command of the platform writes first.
+fn about(what: &PlatformCommand) -> Option<About> {
+    use events::{Payload as _, approver, chain, token};
+    Some(match what {
+        PlatformCommand::AnnounceTenant(_) => About::any(&[chain::Announced::SPEC]),
+        PlatformCommand::EnrolApprover(_) => About::any(&[approver::Enrolled::SPEC]),
+        PlatformCommand::IssueToken(_) => About::any(&[token::Issued::SPEC]),
+        PlatformCommand::RevokeToken(what) => About::of(&[token::Revoked::SPEC], &what.token),
+        PlatformCommand::RemoveApprover(what) => {
+            let removed = approver::Removed {
+                approver: what.approver.clone(),
+                credential: what.credential.clone(),
+            };
+            About {
+                event: Some(removed.into()),
+                ..About::any(&[approver::Removed::SPEC])
+            }
+        }
+        PlatformCommand::ChangeKeys(_) => return None,
+    })
+}
+
 /// The command that issues a token.
 pub(crate) fn issue(token: &BearerToken, new: &NewToken) -> IssueToken {
     IssueToken {
@@ -324,6 +346,10 @@ impl Inner {
         command: &Command,
         what: &PlatformCommand,
     ) -> Result<Option<Receipt>, Error> {
+        let command = &Command {
+            about: about(what),
+            ..command.clone()
+        };
         let decide = || {
             let facts = countersign_domain::Facts {
                 now: self.now(),

@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::beats::BeatsFold;
-use crate::engine::{self, Command, Decided, Folds};
+use crate::engine::{self, About, Command, Decided, Folds};
 use crate::keyfiles::Signers;
 use crate::model::{Config, Request};
 use crate::platform::PlatformFold;
@@ -203,6 +203,10 @@ impl Inner {
         command: &Command,
         what: &TenantCommand,
     ) -> Result<Option<Receipt>, Error> {
+        let command = &Command {
+            about: about(what),
+            ..command.clone()
+        };
         let decided = || {
             let facts = Facts {
                 now: self.now(),
@@ -254,6 +258,39 @@ impl Inner {
     }
 }
 
+/// What a caller's command writes first; a connector's and a reactor's name says it already.
+fn about(what: &TenantCommand) -> Option<About> {
+    use countersign_events::{Payload as _, action, connector, deploy, freeze, site};
+    Some(match what {
+        TenantCommand::RegisterSite(_) => About::any(&[site::Registered::SPEC]),
+        TenantCommand::Propose(_) => About::any(&[action::Proposed::SPEC]),
+        TenantCommand::DeclareFreeze(_) => About::any(&[freeze::Declared::SPEC]),
+        TenantCommand::InviteConnector(what) => About::of(&[connector::Invited::SPEC], &what.site),
+        TenantCommand::AddRelease(what) => About::of(&[deploy::ReleaseAdded::SPEC], &what.site),
+        TenantCommand::Vote(what) => About::of(
+            &[
+                action::Approved::SPEC,
+                action::Rejected::SPEC,
+                action::ApprovalWithdrawn::SPEC,
+            ],
+            &what.action,
+        ),
+        TenantCommand::Withdraw(what) => About::of(&[action::Withdrawn::SPEC], &what.action),
+        TenantCommand::Revoke(what) => About::of(&[action::Revoked::SPEC], &what.action),
+        TenantCommand::LiftFreeze(what) => About::of(&[freeze::Lifted::SPEC], &what.freeze),
+        TenantCommand::OpenTenant(_)
+        | TenantCommand::NotePlatform(_)
+        | TenantCommand::PairConnector(_)
+        | TenantCommand::RecordObservation(_)
+        | TenantCommand::Assess(_)
+        | TenantCommand::Mint(_)
+        | TenantCommand::Deliver(_)
+        | TenantCommand::RecordOutcome(_)
+        | TenantCommand::Expire(_)
+        | TenantCommand::MarkUnresolved(_) => return None,
+    })
+}
+
 /// Counts what became of commands, for `/metrics`.
 pub(crate) fn count(result: &Result<Option<Receipt>, Error>) {
     let outcome = match result {
@@ -283,6 +320,7 @@ pub(crate) fn command(actor: &Actor, request: &Request) -> Result<Command, Error
         request: request.digest,
         causation: None,
         traceparent: request.traceparent.clone(),
+        about: None,
     })
 }
 
@@ -305,6 +343,7 @@ pub(crate) fn counted(
         request: Some(request),
         causation: None,
         traceparent: None,
+        about: None,
     }
 }
 

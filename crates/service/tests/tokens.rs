@@ -76,6 +76,31 @@ async fn a_token_opens_its_own_tenant_until_it_is_revoked() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_key_that_ended_one_token_ends_no_other() {
+    let plane = Plane::new().await;
+    let service = &plane.service;
+    let mut ids = Vec::new();
+    for _ in 0..2 {
+        let new = token(plane.tenant.as_str(), TokenRole::Owner);
+        let issued = service
+            .issue_token(&plane.admin, &Request::default(), new)
+            .await
+            .unwrap();
+        ids.push(issued.id);
+    }
+    let request = keyed("end-it");
+    let end =
+        |id: &countersign_ids::TokenId| service.revoke_token(&plane.admin, &request, id.clone());
+    assert!(!end(&ids[0]).await.unwrap().replayed);
+    assert!(end(&ids[0]).await.unwrap().replayed);
+    let other = end(&ids[1]).await.unwrap_err();
+    assert!(matches!(
+        other,
+        countersign_service::Error::Store(countersign_store::Error::Mismatch { .. })
+    ));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn receipts_rise_when_heads_are_recorded() {
     let plane = Plane::new().await;
     let chain = plane.tenant.chain();
