@@ -183,7 +183,15 @@ pub(crate) async fn run(
         return Ok(Some(receipt));
     }
     for _ in 0..ATTEMPTS {
-        if let Committed::Done(receipt) = commit(ledger, chain, command, decide()?).await? {
+        let decided = match decide() {
+            Ok(decided) => decided,
+            // The same command, in flight twice, may be what stands in its own way.
+            Err(error @ Error::Rejected(_)) => {
+                return accepted(ledger, chain, command)?.map(Some).ok_or(error);
+            }
+            Err(error) => return Err(error),
+        };
+        if let Committed::Done(receipt) = commit(ledger, chain, command, decided).await? {
             return Ok(receipt);
         }
     }
