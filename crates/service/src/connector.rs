@@ -41,17 +41,24 @@ impl Service {
     /// The code is not one of this ledger, was used, or is too old.
     pub async fn pairing(&self, code: &str) -> Result<PairingInfo, Error> {
         let code = self.inner.code(code)?;
-        self.inner.note_platform(code.tenant()).await?;
         let (inner, now) = (&self.inner, self.inner.now());
-        let terms = inner.tenant(code.tenant(), |fold| {
-            pairing_terms(
-                &fold.tenant,
-                code.site(),
-                &inner.genesis,
-                &code.digest(),
-                now,
-            )
-        })??;
+        let terms = || {
+            inner.tenant(code.tenant(), |fold| {
+                pairing_terms(
+                    &fold.tenant,
+                    code.site(),
+                    &inner.genesis,
+                    &code.digest(),
+                    now,
+                )
+            })
+        };
+        // Nothing is written for a code that was never given.
+        if let Err(unknown @ Rejection::PairingCodeUnknown { .. }) = terms()? {
+            return Err(unknown.into());
+        }
+        inner.note_platform(code.tenant()).await?;
+        let terms = terms()??;
         Ok(PairingInfo {
             ledger: *inner.id(),
             genesis_key: inner.genesis,

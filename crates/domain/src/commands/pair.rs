@@ -77,13 +77,16 @@ pub fn pairing_terms(
     code_digest: &Digest,
     now: Time,
 ) -> Result<PairingTerms, Rejection> {
-    let (_, ledger) = tenant.created()?;
-    let site = tenant.site(site)?;
-    let id = || site.id.clone();
-    let invitation = site
+    // Whoever has no code does not learn which tenants and sites there are.
+    let unknown = || Rejection::PairingCodeUnknown { site: site.clone() };
+    let (_, ledger) = tenant.created().map_err(|_| unknown())?;
+    let found = tenant.site(site).map_err(|_| unknown())?;
+    let invitation = found
         .invitation
-        .filter(|one| one.code_digest == *code_digest);
-    let invitation = invitation.ok_or_else(|| Rejection::PairingCodeUnknown { site: id() })?;
+        .filter(|one| one.code_digest == *code_digest)
+        .ok_or_else(unknown)?;
+    let site = found;
+    let id = || site.id.clone();
     if invitation.used {
         return Err(Rejection::PairingCodeUsed { site: id() });
     }
@@ -166,7 +169,6 @@ pub struct PairConnector {
 
 impl PairConnector {
     pub(super) fn decide(&self, tenant: &Tenant, facts: &Facts) -> Result<Decision, Rejection> {
-        let (_, ledger) = tenant.created()?;
         let head = self.message.message().head();
         let misdirected = || Rejection::MessageMisdirected {
             connector: head.connector.clone(),
@@ -174,14 +176,15 @@ impl PairConnector {
         let ConnectorMessage::Paired(paired) = self.message.message() else {
             return Err(misdirected());
         };
-        let site = tenant.site(&head.site)?;
         let terms = pairing_terms(
             tenant,
-            &site.id,
+            &head.site,
             &self.genesis,
             &paired.code_digest,
             facts.now,
         )?;
+        let (_, ledger) = tenant.created()?;
+        let site = tenant.site(&head.site)?;
         if head.ledger != *ledger || head.chain != tenant.chain || head.connector != terms.connector
         {
             return Err(misdirected());
