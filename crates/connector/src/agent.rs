@@ -5,7 +5,7 @@
 //! the lease and what was last seen of the site.
 
 use std::{
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::AtomicU32},
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
@@ -62,6 +62,8 @@ pub(crate) struct Agent {
     /// Something was queued.
     pub(crate) queued: Notify,
     pub(crate) lease: watch::Sender<Option<Lease>>,
+    /// How many signed checkpoints in a row were not shown to extend the accepted one.
+    pub(crate) unproven: AtomicU32,
     pub(crate) sight: Mutex<Sight>,
 }
 
@@ -146,6 +148,7 @@ impl Agent {
             sending: tokio::sync::Mutex::default(),
             queued: Notify::new(),
             lease: watch::Sender::new(None),
+            unproven: AtomicU32::new(0),
             sight: Mutex::default(),
         };
         agent.settle().await?;

@@ -39,7 +39,21 @@ pub(crate) fn check(
     })
 }
 
-/// Whether a refusal says that there are two histories.
-pub(crate) const fn is_fork(refusal: &Refusal) -> bool {
+/// How many signed checkpoints in a row may come without a good proof before that counts as a second history.
+pub(crate) const UNPROVEN_MAX: u32 = 3;
+
+/// Whether a refusal says that there may be two histories: a proof is not signed, so one alone may be spoiled on the way.
+pub(crate) const fn is_unproven(refusal: &Refusal) -> bool {
     matches!(refusal, Refusal::Consistency)
+}
+
+/// Whether the checkpoint is signed, of the size of the accepted one, and has another root: there are two histories.
+pub(crate) fn contradicts(
+    ring: &KeyRing,
+    chain: &ChainId,
+    note: &str,
+    accepted: &TreeHead,
+) -> bool {
+    checks::open_checkpoint(ring, chain, note)
+        .is_ok_and(|head| head.size == accepted.size && head.root != *accepted.root.as_bytes())
 }

@@ -22,7 +22,7 @@ use crate::{
     checkpoint,
     error::{KIND_NOT_EXECUTED, SITE_IO},
     observe::precondition,
-    speak::{Sent, document},
+    speak::{Sent, document, follow},
     state::{Change, Entry, Execution, Report, State, Step},
 };
 
@@ -76,8 +76,9 @@ impl Agent {
                     return Ok(Sent::Later);
                 }
                 tracing::warn!(code = refusal.code().id, %refusal, "an order is refused");
-                if checkpoint::is_fork(&refusal) {
-                    self.go_quiet(refusal.code().id, &refusal.to_string())?;
+                if checkpoint::is_unproven(&refusal) {
+                    let (_, ring) = follow(&self.state(), &delivery.keys)?;
+                    self.suspect(&ring, &delivery.checkpoint, &refusal)?;
                 }
                 let order = order.as_ref().map(|order| order.order());
                 match order_digest {

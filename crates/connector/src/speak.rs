@@ -3,7 +3,10 @@
 //! A message is in the journal before its first byte leaves, and stays there until it was answered. Whether the control
 //! plane saw it the first time is therefore no question: it gets the same bytes again and gives the same answer.
 
-use std::time::{Duration, Instant};
+use std::{
+    sync::atomic::Ordering,
+    time::{Duration, Instant},
+};
 
 use countersign_evidence::{
     ConnectorMessage, Envelope, KeyRing, Outcome,
@@ -256,6 +259,7 @@ impl Agent {
             named,
         ) {
             Ok(checkpoint) => {
+                self.unproven.store(0, Ordering::Relaxed);
                 let mut entries = Vec::new();
                 if !keys.is_empty() {
                     entries.push(Entry::KeysFollowed { keys });
@@ -270,10 +274,28 @@ impl Agent {
             }
             Err(error) => {
                 tracing::error!(%error, "the checkpoint of a heartbeat's answer is refused");
-                if checkpoint::is_fork(&error) {
-                    self.go_quiet(error.code().id, &error.to_string())?;
+                if checkpoint::is_unproven(&error) {
+                    self.suspect(&ring, &answer.checkpoint, &error)?;
                 }
             }
+        }
+        Ok(())
+    }
+
+    /// A signed checkpoint was not shown to extend the accepted one: quiet at once where the two contradict each other, and
+    /// otherwise only if asking again does not help.
+    pub(crate) fn suspect(
+        &self,
+        ring: &KeyRing,
+        note: &str,
+        refusal: &countersign_evidence::refusal::Refusal,
+    ) -> Result<(), Error> {
+        let state = self.state();
+        let chain = pairing(&state)?.tenant.chain();
+        let times = self.unproven.fetch_add(1, Ordering::Relaxed);
+        let contradicts = checkpoint::contradicts(ring, &chain, note, &state.checkpoint);
+        if contradicts || times.saturating_add(1) >= checkpoint::UNPROVEN_MAX {
+            self.go_quiet(refusal.code().id, &refusal.to_string())?;
         }
         Ok(())
     }
