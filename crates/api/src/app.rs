@@ -20,6 +20,8 @@ pub struct Bounds {
     pub request: Duration,
     /// How long a reader may take nothing before it is cut.
     pub stalled: Duration,
+    /// How long a connection may be silent in both directions before it is closed; longer than a held poll.
+    pub idle: Duration,
     /// Between two signs of life on an event stream; the token is looked at again then.
     pub keep_alive: Duration,
     /// How long requests that are under way may take when the server stops.
@@ -34,6 +36,7 @@ impl Default for Bounds {
             body: Duration::from_secs(30),
             request: Duration::from_secs(30),
             stalled: Duration::from_secs(20),
+            idle: Duration::from_secs(75),
             keep_alive: Duration::from_secs(15),
             drain: Duration::from_secs(10),
         }

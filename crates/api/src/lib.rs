@@ -154,7 +154,9 @@ pub async fn serve(
     bounds: Bounds,
     stop: CancellationToken,
 ) -> io::Result<()> {
-    let bounded = listener::Bounded::new(listener, bounds.connections, bounds.stalled);
+    // A stream's signs of life must come before its connection counts as silent.
+    let idle = bounds.idle.max(bounds.keep_alive.saturating_mul(2));
+    let bounded = listener::Bounded::new(listener, bounds.connections, bounds.stalled, idle);
     let drain = bounds.drain;
     let router = router(service, bounds, stop.clone());
     let serving = axum::serve(bounded, router)

@@ -1,7 +1,8 @@
-//! Connections within bounds: so many at one time, and none whose other end takes nothing.
+//! Connections within bounds: so many at one time, and none whose other end takes nothing or that is silent for long.
 //!
 //! A peer that does not read fills the kernel's buffers and would hold a stream's memory for ever; here a write that makes no
-//! progress in time fails, and the connection with it.
+//! progress in time fails, and the connection with it. A peer that asks nothing would hold a connection for ever; a read that
+//! waits while nothing goes in or out fails as well. Polls and streams write within that time.
 
 use std::io;
 use std::net::SocketAddr;
@@ -14,21 +15,28 @@ use axum::serve::Listener;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio::time::{Sleep, sleep};
+use tokio::time::{Instant, Sleep, sleep};
 
 /// A listener that keeps its bounds.
 pub(crate) struct Bounded {
     listener: TcpListener,
     connections: Arc<Semaphore>,
     stalled: Duration,
+    idle: Duration,
 }
 
 impl Bounded {
-    pub(crate) fn new(listener: TcpListener, connections: usize, stalled: Duration) -> Self {
+    pub(crate) fn new(
+        listener: TcpListener,
+        connections: usize,
+        stalled: Duration,
+        idle: Duration,
+    ) -> Self {
         Self {
             listener,
             connections: Arc::new(Semaphore::new(connections)),
             stalled,
+            idle,
         }
     }
 }
@@ -42,12 +50,7 @@ impl Listener for Bounded {
         let (stream, address) = Listener::accept(&mut self.listener).await;
         stream.set_nodelay(true).ok();
         (
-            Guarded {
-                stream,
-                stalled: self.stalled,
-                deadline: None,
-                _permit: permit,
-            },
+            Guarded::new(stream, self.stalled, self.idle, permit),
             address,
         )
     }
@@ -57,13 +60,41 @@ impl Listener for Bounded {
     }
 }
 
-/// A connection whose writes must make progress.
+/// A connection whose writes must make progress, and that must not be silent.
 pub(crate) struct Guarded<S> {
     stream: S,
     stalled: Duration,
     /// Set while a write waits.
     deadline: Option<Pin<Box<Sleep>>>,
+    idle: Duration,
+    /// Ends when nothing went in or out for so long.
+    silence: Pin<Box<Sleep>>,
     _permit: Option<OwnedSemaphorePermit>,
+}
+
+impl<S> Guarded<S> {
+    fn new(
+        stream: S,
+        stalled: Duration,
+        idle: Duration,
+        permit: Option<OwnedSemaphorePermit>,
+    ) -> Self {
+        Self {
+            stream,
+            stalled,
+            deadline: None,
+            idle,
+            silence: Box::pin(sleep(idle)),
+            _permit: permit,
+        }
+    }
+
+    /// Something went in or out.
+    fn heard(&mut self) {
+        if let Some(end) = Instant::now().checked_add(self.idle) {
+            self.silence.as_mut().reset(end);
+        }
+    }
 }
 
 impl<S: AsyncWrite + Unpin> Guarded<S> {
@@ -94,7 +125,15 @@ impl<S: AsyncRead + Unpin> AsyncRead for Guarded<S> {
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_read(context, buffer)
+        if let Poll::Ready(done) = Pin::new(&mut self.stream).poll_read(context, buffer) {
+            self.heard();
+            return Poll::Ready(done);
+        }
+        ready!(self.silence.as_mut().poll(context));
+        Poll::Ready(Err(io::Error::new(
+            io::ErrorKind::TimedOut,
+            "the peer asks nothing",
+        )))
     }
 }
 
@@ -104,7 +143,11 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Guarded<S> {
         context: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        self.guard(context, |stream, context| stream.poll_write(context, bytes))
+        let done = self.guard(context, |stream, context| stream.poll_write(context, bytes));
+        if done.is_ready() {
+            self.heard();
+        }
+        done
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -120,9 +163,13 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Guarded<S> {
         context: &mut Context<'_>,
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        self.guard(context, |stream, context| {
+        let done = self.guard(context, |stream, context| {
             stream.poll_write_vectored(context, slices)
-        })
+        });
+        if done.is_ready() {
+            self.heard();
+        }
+        done
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -133,19 +180,30 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Guarded<S> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use tokio::io::AsyncWriteExt as _;
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
     #[tokio::test]
     async fn a_peer_that_takes_nothing_is_cut() {
         let (ours, theirs) = tokio::io::duplex(64);
-        let mut guarded = Guarded {
-            stream: ours,
-            stalled: Duration::from_millis(20),
-            deadline: None,
-            _permit: None,
-        };
+        let stalled = Duration::from_millis(20);
+        let mut guarded = Guarded::new(ours, stalled, Duration::from_secs(60), None);
         let error = guarded.write_all(&[0; 1024]).await.unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::TimedOut);
         drop(theirs);
+    }
+
+    #[tokio::test]
+    async fn a_peer_that_asks_nothing_is_cut_but_not_while_it_is_served() {
+        let (ours, mut theirs) = tokio::io::duplex(64);
+        let idle = Duration::from_millis(200);
+        let mut guarded = Guarded::new(ours, Duration::from_secs(60), idle, None);
+        sleep(idle / 2).await;
+        let served = Instant::now();
+        guarded.write_all(b"x").await.unwrap();
+        let error = guarded.read_u8().await.unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+        assert!(served.elapsed() >= idle);
+        theirs.write_all(b"x").await.unwrap();
+        assert_eq!(guarded.read_u8().await.unwrap(), b'x');
     }
 }
