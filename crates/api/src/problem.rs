@@ -30,7 +30,7 @@ pub(crate) struct ProblemBody {
     /// The server's time, where the caller's clock is the problem.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<crate::schema::Time>)]
-    time: Option<Time>,
+    server_time: Option<Time>,
 }
 
 /// An answer that is not what was asked for.
@@ -58,6 +58,17 @@ impl Problem {
     /// A part of the path or the query that cannot be read.
     pub(crate) fn path(detail: impl Into<String>) -> Self {
         Self::new(StatusCode::BAD_REQUEST, codes::PATH_MALFORMED, detail)
+    }
+
+    fn body(&self) -> ProblemBody {
+        ProblemBody {
+            r#type: format!("/errors/{}", self.code.id),
+            title: self.code.title.to_owned(),
+            status: self.status.as_u16(),
+            detail: self.detail.clone(),
+            code: self.code.id.to_owned(),
+            server_time: self.server_time,
+        }
     }
 
     /// The server's own fault.
@@ -114,15 +125,7 @@ fn chain(error: &dyn std::error::Error) -> String {
 
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
-        let body = ProblemBody {
-            r#type: format!("/errors/{}", self.code.id),
-            title: self.code.title.to_owned(),
-            status: self.status.as_u16(),
-            detail: self.detail,
-            code: self.code.id.to_owned(),
-            time: self.server_time,
-        };
-        let mut response = (self.status, Json(body)).into_response();
+        let mut response = (self.status, Json(self.body())).into_response();
         let headers = response.headers_mut();
         headers.insert(
             header::CONTENT_TYPE,
@@ -136,5 +139,25 @@ impl IntoResponse for Problem {
             headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
         }
         response
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use countersign_transport::Refusal;
+
+    #[test]
+    fn a_connector_reads_the_servers_time() {
+        let ours: Time = "2026-11-22T04:00:00.000Z".parse().unwrap();
+        let theirs = "2026-11-22T05:00:00.000Z".parse().unwrap();
+        let problem = Problem::from(Error::ClockSkew { ours, theirs });
+        let (status, body) = (problem.status.as_u16(), problem.body());
+        assert_eq!(
+            Refusal::read(status, &serde_json::to_vec(&body).unwrap()),
+            Refusal::ClockSkew {
+                server_time: Some(ours)
+            }
+        );
     }
 }
