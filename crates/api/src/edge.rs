@@ -9,7 +9,7 @@ use axum::http::{HeaderMap, StatusCode, header, request::Parts};
 use countersign_chain::{json, request_digest};
 use countersign_ids::{TenantId, limits};
 use countersign_service::{Access, Error, Need, PlatformAccess, Request, TenantAccess};
-use serde::de::DeserializeOwned;
+use serde::{Deserialize, de::DeserializeOwned};
 use tokio_stream::StreamExt as _;
 
 use crate::app::App;
@@ -132,6 +132,23 @@ impl FromRequest<App> for Bare {
         let bytes = body(http, app, 0).await?;
         request.digest = Some(request_digest(&bytes));
         Ok(Self(request))
+    }
+}
+
+/// Who may store blobs in the tenant that the path names; known before the body, which is large, is read.
+pub(crate) struct Storing(pub(crate) TenantAccess);
+
+impl FromRequestParts<App> for Storing {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Problem> {
+        #[derive(Deserialize)]
+        struct Of {
+            tenant: TenantId,
+        }
+        let caller = Caller::from_request_parts(parts, app).await?;
+        let Segments(Of { tenant }) = Segments::from_request_parts(parts, app).await?;
+        caller.tenant(&tenant, Need::Operate).map(Self)
     }
 }
 

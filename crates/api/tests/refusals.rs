@@ -325,6 +325,13 @@ async fn what_is_not_there_or_not_theirs_is_refused_by_name() {
         )
         .await
         .is_problem(422, "blob-mismatch");
+    // Who may not store a blob is told so before anything of the body is looked at.
+    let path = format!("/v1/tenants/acme/blobs/{digest}");
+    let unread = tenant
+        .observer
+        .request(Method::PUT, &path)
+        .body("no octets");
+    answer(unread).await.is_problem(403, "role-too-small");
     let page = tenant.owner.get("/errors/site-unknown").await;
     assert!(page.ok().as_str().unwrap().contains("## What to do"));
     server.stop().await;

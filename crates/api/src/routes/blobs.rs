@@ -8,7 +8,7 @@ use countersign_service::Need;
 use serde::Deserialize;
 
 use crate::app::App;
-use crate::edge::{Bytes, Caller, Segments};
+use crate::edge::{Bytes, Caller, Segments, Storing};
 use crate::{problem::Problem, schema};
 
 #[derive(Debug, Deserialize)]
@@ -24,11 +24,10 @@ pub(crate) struct OfBlob {
     responses((status = 204, description = "Stored and durable")))]
 pub(crate) async fn put_blob(
     State(app): State<App>,
-    caller: Caller,
-    Segments(OfBlob { tenant, digest }): Segments<OfBlob>,
+    Storing(access): Storing,
+    Segments(OfBlob { digest, .. }): Segments<OfBlob>,
     Bytes(bytes): Bytes,
 ) -> Result<StatusCode, Problem> {
-    let access = caller.tenant(&tenant, Need::Operate)?;
     app.service.put_blob(&access, digest, bytes).await?;
     Ok(StatusCode::NO_CONTENT)
 }
