@@ -93,8 +93,15 @@ impl Service {
             .unverified()
             .map_err(|why| Rejection::StatementRefused { why })?;
         let person: ActorId = statement.approver.as_str().parse()?;
+        // Only a person whose key signed this is a data subject; the domain refuses anybody else before it asks for a reason.
+        let is_theirs = self.inner.tenant(access.tenant(), |fold| {
+            fold.tenant
+                .credential(&statement.approver, &statement.credential)
+                .is_some_and(|held| !held.removed && ballot.signed.verify(&held.credential).is_ok())
+        })?;
         let reason = ballot
             .reason
+            .filter(|_| is_theirs)
             .map(|reason| self.reason(access, &person, reason))
             .transpose()?;
         self.write(
