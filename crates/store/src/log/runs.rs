@@ -6,6 +6,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
 
 use super::filter::Filter;
 use crate::Error;
@@ -18,6 +19,9 @@ const BLOCK_ENTRIES: usize = 1024;
 const FAN_IN: usize = 8;
 /// Bytes of a filter in one value.
 const FILTER_CHUNK_BYTES: usize = 64 * 1024;
+/// How often a lookup begins again while a merge removes what it reads, and how long it waits each time.
+const MERGE_TRIES: u32 = 1000;
+const MERGE_WAIT: Duration = Duration::from_millis(2);
 
 type Key = [u8; 16];
 type Pair<const W: usize> = (Key, [u8; W]);
@@ -120,45 +124,72 @@ impl<const W: usize> Index<W> {
     }
 
     /// Finds an entry.
+    ///
+    /// A block that a listed run lacks is never an answer: the run was merged meanwhile, so the lookup begins again until the
+    /// run that took it in is listed. A run that stays listed without its block is damage.
     pub(crate) fn get(&self, db: &sled::Db, key: &Key) -> Result<Option<[u8; W]>, Error> {
-        let runs: Vec<Arc<Run>> = {
-            let state = self.state.read().unwrap_or_else(PoisonError::into_inner);
-            if let Some(value) = state.tail.get(key) {
-                return Ok(Some(*value));
-            }
-            state
-                .runs
-                .iter()
-                .filter(|run| run.filter.may_contain(key))
-                .cloned()
-                .collect()
-        };
-        for run in runs {
-            if let Some(found) = run.find(db, self.tag, key)? {
-                return Ok(Some(found));
+        for _ in 0..MERGE_TRIES {
+            let runs: Vec<Arc<Run>> = {
+                let state = self.state.read().unwrap_or_else(PoisonError::into_inner);
+                if let Some(value) = state.tail.get(key) {
+                    return Ok(Some(*value));
+                }
+                state
+                    .runs
+                    .iter()
+                    .filter(|run| run.filter.may_contain(key))
+                    .cloned()
+                    .collect()
+            };
+            match find_in(&runs, db, self.tag, key)? {
+                Found::Value(value) => return Ok(Some(value)),
+                Found::Absent => return Ok(None),
+                // The batch that removed it is in sled; `settle` comes next.
+                Found::BlockGone => std::thread::sleep(MERGE_WAIT),
             }
         }
-        Ok(None)
+        Err(block_gone())
     }
 }
 
+/// What a lookup in runs found.
+enum Found<const W: usize> {
+    Value([u8; W]),
+    Absent,
+    BlockGone,
+}
+
+fn find_in<const W: usize>(
+    runs: &[Arc<Run>],
+    db: &sled::Db,
+    tag: u8,
+    key: &Key,
+) -> Result<Found<W>, Error> {
+    for run in runs {
+        match run.find(db, tag, key)? {
+            Found::Absent => {}
+            found => return Ok(found),
+        }
+    }
+    Ok(Found::Absent)
+}
+
+fn block_gone() -> Error {
+    Error::Log(std::io::Error::other("a block of an index run is missing").into())
+}
+
 impl Run {
-    fn find<const W: usize>(
-        &self,
-        db: &sled::Db,
-        tag: u8,
-        key: &Key,
-    ) -> Result<Option<[u8; W]>, Error> {
+    fn find<const W: usize>(&self, db: &sled::Db, tag: u8, key: &Key) -> Result<Found<W>, Error> {
         let Some(block) = self
             .fences
             .partition_point(|fence| fence <= key)
             .checked_sub(1)
         else {
-            return Ok(None);
+            return Ok(Found::Absent);
         };
         let block = u32::try_from(block).unwrap_or(u32::MAX);
         let Some(bytes) = db.get(run_key(tag, b'b', self.id, Some(block)))? else {
-            return Ok(None);
+            return Ok(Found::BlockGone);
         };
         let (mut low, mut high) = (0, bytes.len() / (16 + W));
         while low < high {
@@ -167,12 +198,12 @@ impl Run {
                 .get(middle * (16 + W)..)
                 .and_then(|rest| pairs::<W>(rest).next());
             match entry {
-                Some((found, value)) if found == *key => return Ok(Some(value)),
+                Some((found, value)) if found == *key => return Ok(Found::Value(value)),
                 Some((found, _)) if found < *key => low = middle + 1,
                 _ => high = middle,
             }
         }
-        Ok(None)
+        Ok(Found::Absent)
     }
 }
 
@@ -230,7 +261,8 @@ impl<const W: usize> IndexWriter<W> {
             for block in 0..run.fences.len() {
                 let block = u32::try_from(block).unwrap_or(u32::MAX);
                 let key = run_key(index.tag, b'b', run.id, Some(block));
-                entries.extend(db.get(&key)?.iter().flat_map(|bytes| pairs::<W>(bytes)));
+                let bytes = db.get(&key)?.ok_or_else(block_gone)?;
+                entries.extend(pairs::<W>(&bytes));
                 batch.remove(key);
             }
             for chunk in db
@@ -335,6 +367,25 @@ mod tests {
             .as_bytes()
             .first_chunk()
             .unwrap()
+    }
+
+    #[test]
+    fn a_missing_block_of_a_listed_run_is_an_error_and_never_absence() {
+        let dir = tempfile::tempdir().unwrap();
+        let db = sled::open(dir.path()).unwrap();
+        let (index, mut writer) = Index::<8>::load(&db, b'c').unwrap();
+        let entries: Vec<_> = (0..RUN_ENTRIES as u64)
+            .map(|n| (key(n), n.to_be_bytes()))
+            .collect();
+        let mut batch = sled::Batch::default();
+        writer.stage(&index, &db, &mut batch, &entries).unwrap();
+        db.apply_batch(batch).unwrap();
+        writer.settle(&index);
+        assert!(index.get(&db, &key(7)).unwrap().is_some());
+        for block in db.scan_prefix([b'c', b'b']).keys() {
+            db.remove(block.unwrap()).unwrap();
+        }
+        assert!(index.get(&db, &key(7)).is_err());
     }
 
     #[test]
