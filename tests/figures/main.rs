@@ -4,15 +4,20 @@
 //! uses; the limit beside it is measured in the same run, interleaved where the disk's mood matters.
 
 mod audit;
+mod child;
+mod conditions;
 mod corpus;
+mod http;
 mod limit;
+mod load;
 mod report;
+mod stage;
 mod whole;
 mod writing;
 
 use anyhow::{Context, Result, bail};
 use report::Figure;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// A figure's name, and what measures it.
 type Measure = (&'static str, fn() -> Result<Vec<Figure>>);
@@ -23,10 +28,17 @@ const MEASURES: &[Measure] = &[
     ("writers", writing::writers),
     ("batches", writing::batches),
     ("whole", whole::whole),
+    ("propose", http::propose),
 ];
 
 fn main() -> Result<()> {
-    let (names, json) = arguments()?;
+    let words: Vec<String> = std::env::args().skip(1).collect();
+    if let [child, role, directory] = words.as_slice()
+        && child == "--child"
+    {
+        return child::be(role, Path::new(directory));
+    }
+    let (names, json) = arguments(words)?;
     let unknown = names
         .iter()
         .find(|name| !MEASURES.iter().any(|(known, _)| known == name));
@@ -34,6 +46,8 @@ fn main() -> Result<()> {
         let known: Vec<&str> = MEASURES.iter().map(|(name, _)| *name).collect();
         bail!("no figure `{name}`; there are {}", known.join(", "));
     }
+    let conditions = conditions::Conditions::now(Path::new("."))?;
+    conditions.show();
     let mut figures = Vec::new();
     for (name, measure) in MEASURES {
         if names.is_empty() || names.iter().any(|wanted| wanted == name) {
@@ -44,14 +58,15 @@ fn main() -> Result<()> {
     report::table(&figures)?;
     if let Some(path) = json {
         report::json(&figures, &path)?;
+        conditions.write(&figures, &path)?;
     }
     Ok(())
 }
 
 /// Names, and the file of `--json`. Cargo itself adds `--bench`.
-fn arguments() -> Result<(Vec<String>, Option<PathBuf>)> {
+fn arguments(words: Vec<String>) -> Result<(Vec<String>, Option<PathBuf>)> {
     let (mut names, mut json) = (Vec::new(), None);
-    let mut arguments = std::env::args().skip(1);
+    let mut arguments = words.into_iter();
     while let Some(argument) = arguments.next() {
         match argument.as_str() {
             "--bench" => {}

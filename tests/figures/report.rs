@@ -13,31 +13,33 @@ pub(crate) struct Limit {
     pub(crate) value: f64,
 }
 
-/// One figure.
+/// One figure. What is not skipped is what a line of `--json` holds.
 #[derive(Debug, Serialize)]
 pub(crate) struct Figure {
     pub(crate) name: String,
-    pub(crate) unit: &'static str,
     pub(crate) ours: f64,
     pub(crate) limit: Option<Limit>,
     /// Ours divided by the limit.
     pub(crate) ratio: Option<f64>,
-    /// What the ratio should be at most, where there is a goal.
+    /// What the ratio should be, or ours where nothing stands beside it.
     pub(crate) goal: Option<f64>,
     pub(crate) met: Option<bool>,
+    /// With what it was measured.
+    #[serde(skip)]
+    pub(crate) how: String,
 }
 
 impl Figure {
-    /// A figure without anything beside it.
-    pub(crate) fn plain(name: &str, unit: &'static str, ours: f64) -> Self {
+    /// A figure without anything beside it; its unit goes into its name.
+    pub(crate) fn plain(name: &str, unit: &str, ours: f64) -> Self {
         Self {
-            name: name.to_owned(),
-            unit,
+            name: format!("{name} ({unit})"),
             ours,
             limit: None,
             ratio: None,
             goal: None,
             met: None,
+            how: String::new(),
         }
     }
 
@@ -48,10 +50,23 @@ impl Figure {
         self
     }
 
-    /// With the largest ratio that is good enough.
+    /// With the largest ratio that is good enough; where nothing stands beside it, the largest value.
     pub(crate) fn at_most(mut self, goal: f64) -> Self {
         self.goal = Some(goal);
-        self.met = self.ratio.map(|ratio| ratio <= goal);
+        self.met = Some(self.ratio.unwrap_or(self.ours) <= goal);
+        self
+    }
+
+    /// With the smallest ratio that is good enough.
+    pub(crate) fn at_least(mut self, goal: f64) -> Self {
+        self.goal = Some(goal);
+        self.met = Some(self.ratio.unwrap_or(self.ours) >= goal);
+        self
+    }
+
+    /// With what it was measured with.
+    pub(crate) fn how(mut self, how: impl Into<String>) -> Self {
+        self.how = how.into();
         self
     }
 }
@@ -72,8 +87,8 @@ pub(crate) fn table(figures: &[Figure]) -> Result<()> {
     let mut out = std::io::stdout().lock();
     writeln!(
         out,
-        "{:34} {:>14} {:10} {:>14} {:>7} {:>6} {:4}  beside",
-        "figure", "ours", "unit", "limit", "ratio", "goal", "met"
+        "{:44} {:>12} {:>12} {:>6} {:>6} {:3}  beside",
+        "figure", "ours", "limit", "ratio", "goal", "met"
     )?;
     for figure in figures {
         let number = |value: Option<f64>| {
@@ -82,10 +97,9 @@ pub(crate) fn table(figures: &[Figure]) -> Result<()> {
         let met = figure.met.map_or("-", |met| if met { "yes" } else { "no" });
         writeln!(
             out,
-            "{:34} {:>14.1} {:10} {:>14} {:>7} {:>6} {:4}  {}",
+            "{:44} {:>12.1} {:>12} {:>6} {:>6} {:3}  {}",
             figure.name,
             figure.ours,
-            figure.unit,
             figure
                 .limit
                 .as_ref()
@@ -95,6 +109,9 @@ pub(crate) fn table(figures: &[Figure]) -> Result<()> {
             met,
             figure.limit.as_ref().map_or("", |limit| limit.name),
         )?;
+    }
+    for figure in figures {
+        writeln!(out, "{}: {}", figure.name, figure.how)?;
     }
     Ok(())
 }

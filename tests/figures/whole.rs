@@ -1,6 +1,7 @@
 //! A whole ledger of 100,000 events: its size, the memory that writing it took, opening it, rebuilding it, reading it.
 
-use crate::corpus::{Commands, EVENT_BYTES, ledger};
+use crate::conditions::line_of;
+use crate::corpus::{CHAINS, Commands, EVENT_BYTES, ledger};
 use crate::report::Figure;
 use crate::writing::per_second;
 use anyhow::{Context, Result};
@@ -18,22 +19,20 @@ pub(crate) fn whole() -> Result<Vec<Figure>> {
     let directory = tempfile::tempdir_in(".")?;
     let root = directory.path().join("ledger");
     build(&root)?;
+    let how = format!("a ledger of {EVENTS} events in {CHAINS} chains, all read models");
     let mut figures = vec![
         space("journal", &root.join("journal"))?,
         space("sled", &root.join("sled"))?,
     ];
-    figures.push(Figure::plain(
-        "memory, resident at most",
-        "MiB",
-        peak_memory()?,
-    ));
+    figures.push(
+        Figure::plain("memory, resident at most", "MiB", peak_memory()?).how(format!(
+            "this process, which held the ledger while {EVENTS} events were written to it"
+        )),
+    );
     let began = Instant::now();
     open(&root)?.close()?;
-    figures.push(Figure::plain(
-        "open and close after a clean stop",
-        "ms",
-        began.elapsed().as_secs_f64() * 1e3,
-    ));
+    let spent = began.elapsed().as_secs_f64() * 1e3;
+    figures.push(Figure::plain("open and close after a clean stop", "ms", spent).how(how.clone()));
     fs::remove_dir_all(root.join("sled")).context("no sled to remove")?;
     let began = Instant::now();
     let rebuilt = open(&root)?;
@@ -47,11 +46,13 @@ pub(crate) fn whole() -> Result<Vec<Figure>> {
     let (hashing, verify) = (hash_all(&root.join("journal"))?, verify(&root)?);
     figures.push(
         Figure::plain("rebuild of sled and read models", "events/s", rebuild)
-            .beside("BLAKE3 of the journal", hashing),
+            .beside("BLAKE3 of the journal", hashing)
+            .how(how.clone()),
     );
     figures.push(
         Figure::plain("verify hashes and links", "events/s", verify)
-            .beside("BLAKE3 of the journal", hashing),
+            .beside("BLAKE3 of the journal", hashing)
+            .how(how.clone()),
     );
     Ok(figures)
 }
@@ -78,7 +79,10 @@ fn space(name: &str, directory: &Path) -> Result<Figure> {
     let bytes = bytes_of(directory)? as f64 / EVENTS as f64;
     Ok(
         Figure::plain(&format!("space in {name}"), "bytes/event", bytes)
-            .beside("header, salt and body", EVENT_BYTES as f64),
+            .beside("header, salt and body", EVENT_BYTES as f64)
+            .how(format!(
+                "allocated bytes of a closed ledger of {EVENTS} events"
+            )),
     )
 }
 
@@ -96,12 +100,8 @@ fn bytes_of(path: &Path) -> Result<u64> {
 
 /// The most memory that this process ever had resident, in MiB.
 fn peak_memory() -> Result<f64> {
-    let status = fs::read_to_string("/proc/self/status")?;
-    let line = status
-        .lines()
-        .find_map(|line| line.strip_prefix("VmHWM:"))
-        .context("no VmHWM")?;
-    let kib: f64 = line.trim().trim_end_matches(" kB").parse()?;
+    let line = line_of("/proc/self/status", "VmHWM:")?;
+    let kib: f64 = line.trim_end_matches(" kB").parse()?;
     Ok(kib / 1024.0)
 }
 

@@ -19,7 +19,8 @@ const BATCH_EVENTS: u64 = 1024;
 /// Events of one command of a batch; the most that a command may have.
 const COMMAND_EVENTS: u64 = 64;
 
-fn runtime() -> Result<Runtime> {
+/// As many threads as there are cores.
+pub(crate) fn runtime() -> Result<Runtime> {
     tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
@@ -51,7 +52,10 @@ pub(crate) fn lone() -> Result<Vec<Figure>> {
     Ok(vec![
         Figure::plain("lone writer, p50", "µs", median(ours))
             .beside("bare write + fdatasync", median(limit))
-            .at_most(1.3),
+            .at_most(1.3)
+            .how(format!(
+                "{LONE_APPENDS} appends of one event, each followed by one bare write of {EVENT_BYTES} bytes"
+            )),
     ])
 }
 
@@ -82,7 +86,12 @@ fn many(writers: usize) -> Result<Figure> {
     let limit = bare_segment(directory.path(), writers)?;
     Ok(
         Figure::plain(&format!("{writers} writers"), "events/s", rate)
-            .beside("bare segment", limit),
+            .beside("bare segment", limit)
+            .how(format!(
+                "{} s, one event a command, 16 chains, all read models; then {} s of groups of {writers} events of {EVENT_BYTES} bytes",
+                WRITING.as_secs(),
+                WRITING.as_secs()
+            )),
     )
 }
 
@@ -123,7 +132,12 @@ pub(crate) fn batches() -> Result<Vec<Figure>> {
     let limit = bare_segment(directory.path(), usize::try_from(BATCH_EVENTS)?)?;
     Ok(vec![
         Figure::plain("batches of 1024", "events/s", per_second(events, spent))
-            .beside("bare segment", limit),
+            .beside("bare segment", limit)
+            .how(format!(
+                "{} s, {BATCH_EVENTS} events under way in commands of {COMMAND_EVENTS}, 16 chains, all read models; then {} s of groups of {BATCH_EVENTS} events of {EVENT_BYTES} bytes",
+                WRITING.as_secs(),
+                WRITING.as_secs()
+            )),
     ])
 }
 
