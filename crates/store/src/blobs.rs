@@ -3,25 +3,34 @@
 //! `blobs/sha256/<2>/<62>` holds the bytes, `blobs/scopes/<chain>/<2>/<62>` says that a chain may read them. A blob is durable,
 //! its directories included, when `put` returns, so an event that names it may follow. Bytes are checked on every read.
 
+use std::collections::BTreeSet;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use countersign_chain::sha256;
 use countersign_ids::{ChainId, Digest, limits};
 
 use crate::Error;
 use crate::journal::bytes as length_of;
-use crate::journal::file::{create_dir, replace};
+use crate::journal::file::{confirm, create_dir, replace};
+
+/// Paths that are remembered as durable; past it all are forgotten, which costs an fsync each.
+const DURABLE_PATHS_MAX: usize = 16 * 1024;
 
 /// The blobs of one data directory.
 #[derive(Debug, Clone)]
 pub struct Blobs {
     root: PathBuf,
+    durable: Durable,
 }
 
 impl Blobs {
-    pub(crate) const fn new(root: PathBuf) -> Self {
-        Self { root }
+    pub(crate) fn new(root: PathBuf) -> Self {
+        Self {
+            root,
+            durable: Durable::default(),
+        }
     }
 
     /// Stores `bytes` for `chain`; storing them again changes nothing.
@@ -36,16 +45,10 @@ impl Blobs {
         let digest = sha256(bytes);
         let path = self.file(&digest);
         // A file that an earlier writer left damaged is replaced, not trusted because it is there.
-        if std::fs::read(&path)
-            .ok()
-            .is_none_or(|stored| stored != bytes)
-        {
-            place(&path, bytes)?;
-        }
+        let stored = std::fs::read(&path).is_ok_and(|stored| stored == bytes);
+        self.ensure(&path, stored, bytes)?;
         let scope = self.scope(chain, &digest);
-        if !scope.is_file() {
-            place(&scope, &[])?;
-        }
+        self.ensure(&scope, scope.is_file(), &[])?;
         Ok(digest)
     }
 
@@ -92,6 +95,24 @@ impl Blobs {
         }
     }
 
+    /// Puts `bytes` at `path` unless they stand there, and makes sure that they are durable.
+    fn ensure(&self, path: &Path, stands: bool, bytes: &[u8]) -> Result<(), Error> {
+        let failed = |error| Error::io(path, error);
+        if !stands {
+            let parent = path
+                .parent()
+                .ok_or_else(|| failed(io::ErrorKind::InvalidInput.into()))?;
+            self.durable
+                .ensure(parent, || create_dir(parent))
+                .map_err(failed)?;
+            replace(path, bytes, 0o600).map_err(failed)?;
+            self.durable.add(path);
+            return Ok(());
+        }
+        // Whoever put it there may still wait for the disk, or have died while it waited.
+        self.durable.ensure(path, || confirm(path)).map_err(failed)
+    }
+
     fn file(&self, digest: &Digest) -> PathBuf {
         under(&self.root.join("sha256"), digest)
     }
@@ -107,10 +128,30 @@ fn under(root: &Path, digest: &Digest) -> PathBuf {
     root.join(front).join(rest)
 }
 
-fn place(path: &Path, bytes: &[u8]) -> Result<(), Error> {
-    let failed = |error| Error::io(path, error);
-    if let Some(parent) = path.parent() {
-        create_dir(parent).map_err(failed)?;
+/// What this process knows to be durable, so that a path is confirmed once and not at every use.
+#[derive(Debug, Clone, Default)]
+struct Durable(Arc<Mutex<BTreeSet<PathBuf>>>);
+
+impl Durable {
+    /// Makes `path` durable unless it is known to be.
+    fn ensure(&self, path: &Path, make: impl FnOnce() -> io::Result<()>) -> io::Result<()> {
+        if self.paths().contains(path) {
+            return Ok(());
+        }
+        make()?;
+        self.add(path);
+        Ok(())
     }
-    replace(path, bytes, 0o600).map_err(failed)
+
+    fn add(&self, path: &Path) {
+        let mut paths = self.paths();
+        if paths.len() >= DURABLE_PATHS_MAX {
+            paths.clear();
+        }
+        paths.insert(path.to_path_buf());
+    }
+
+    fn paths(&self) -> MutexGuard<'_, BTreeSet<PathBuf>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }

@@ -20,6 +20,8 @@ codes! {
     OVERLOADED = "ledger-overloaded", "the ledger has more to write than it takes on";
     /// See [`crate::Error::Stopped`].
     STOPPED = "ledger-stopped", "the ledger stopped writing after a disk failure";
+    /// See [`crate::Error::WriterPanicked`].
+    WRITER_PANICKED = "writer-panicked", "the ledger stopped writing because of a fault in this program";
     /// See [`crate::Error::Closed`].
     CLOSED = "ledger-closed", "the ledger is shutting down";
     /// See [`crate::Error::DiskFull`].

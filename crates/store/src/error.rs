@@ -42,6 +42,9 @@ pub enum Error {
         /// What failed first.
         reason: String,
     },
+    /// The writer came upon a fault of this program; nothing more is acknowledged until the ledger is opened again.
+    #[error("the writer panicked")]
+    WriterPanicked,
     /// The ledger was closed.
     #[error("the ledger is closed")]
     Closed,
@@ -172,6 +175,7 @@ impl Error {
             Self::Mismatch { .. } => codes::MISMATCH,
             Self::Overloaded { .. } => codes::OVERLOADED,
             Self::Stopped { .. } => codes::STOPPED,
+            Self::WriterPanicked => codes::WRITER_PANICKED,
             Self::Closed => codes::CLOSED,
             Self::DiskFull { .. } => codes::DISK_FULL,
             Self::Disk { .. } => codes::DISK_FAILED,

@@ -16,7 +16,7 @@ use zeroize::Zeroizing;
 
 use crate::Error;
 use crate::entropy::Entropy;
-use crate::journal::file::{replace, sync_dir};
+use crate::journal::file::{confirm, replace, sync_dir};
 
 type Secret = Zeroizing<[u8; 32]>;
 
@@ -165,6 +165,8 @@ impl Keyring {
             )
         };
         hex::decode_to_slice(text.as_slice(), key.as_mut_slice()).map_err(malformed)?;
+        // Whoever made it may have died before its name was durable.
+        confirm(&path).map_err(|error| Error::io(&path, error))?;
         keys.insert(subject.clone(), key.clone());
         Ok(Some(key))
     }

@@ -22,7 +22,7 @@ use crate::log::heads::{Accepted, event_of};
 use crate::recover::{Recovered, recover};
 use crate::status::Status;
 use crate::view::{Chain, Head, View};
-use crate::write::front::Front;
+use crate::write::front::{Front, answered};
 use crate::write::prepare::{Prepared, Tools, prepare};
 use crate::write::queue::Queue;
 use crate::write::writer::{Outcome, Request, Writer};
@@ -373,7 +373,7 @@ impl Ledger {
     pub async fn confirm_clock(&self) -> Result<(), Error> {
         let (reply, answer) = oneshot::channel();
         self.front.send(Request::ConfirmClock { reply })?;
-        answer.await.unwrap_or(Err(Error::Closed))
+        answered(answer.await)
     }
 
     /// Stops cleanly: everything accepted is answered, the log is made durable, and the journal says `closed`.

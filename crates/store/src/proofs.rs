@@ -17,6 +17,7 @@ use tokio::sync::oneshot;
 use crate::log::keys;
 use crate::tree::STORED_LEVEL;
 use crate::view::{Chain, View};
+use crate::write::front::answered;
 use crate::write::writer::Request;
 use crate::{Error, Ledger};
 
@@ -84,7 +85,7 @@ impl Ledger {
             checkpoint: checkpoint.clone(),
             reply,
         })?;
-        answer.await.unwrap_or(Err(Error::Closed))?;
+        answered(answer.await)?;
         Ok(checkpoint)
     }
 

@@ -13,7 +13,7 @@ use tokio::sync::watch;
 
 use crate::journal::footer::Footer;
 use crate::journal::scan::{self, End, Frame, Scan};
-use crate::journal::segment::{Journal, Placed, sync_segments};
+use crate::journal::segment::{Journal, Placed, harden};
 use crate::journal::{Kind, frame, record};
 use crate::log::behind::{Behind, Loaded, LogPosition, load};
 use crate::log::handover::{What, Written};
@@ -43,9 +43,8 @@ pub(crate) fn recover(
 ) -> Result<Recovered, Error> {
     let (view, mut behind, from) = open_log(layout, description, options, blobs)?;
     let failed = |error| Error::io(&layout.journal(), error);
-    // After a kill the last groups may be in the page cache only. The log must not take in what a power cut could still
-    // remove from the journal.
-    sync_segments(&layout.journal(), from).map_err(failed)?;
+    // The log must not take in what a power cut could still remove from the journal.
+    harden(&layout.journal(), from, &options.faults)?;
     let (end, footer) = replay(layout, &view, &mut behind, from)?;
     let (dir, faults) = (layout.journal(), &options.faults);
     let journal =

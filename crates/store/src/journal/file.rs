@@ -10,6 +10,11 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use super::bytes;
+
+const COPY_BYTES: usize = 256 * 1024;
+const PAGE_BYTES: u64 = 4096;
+
 /// Makes the durable writes of one ledger fail on purpose, in tests.
 #[derive(Debug, Clone, Default)]
 pub struct Faults(Arc<Switches>);
@@ -100,6 +105,36 @@ impl Segment {
         self.file.sync_data()
     }
 
+    /// Writes what stands from `from` to `until` again, as it stands.
+    pub(crate) fn write_again(&self, from: u64, until: u64) -> io::Result<()> {
+        let mut buffer = vec![0; COPY_BYTES];
+        let mut at = from;
+        while at < until {
+            let left = usize::try_from(until - at).unwrap_or(usize::MAX);
+            let part = buffer.get_mut(..left.min(COPY_BYTES)).unwrap_or_default();
+            self.file.read_exact_at(part, at)?;
+            self.write_at(part, at)?;
+            at = at.saturating_add(bytes(part.len()));
+        }
+        Ok(())
+    }
+
+    /// Removes everything from `at` on and makes the file `length` bytes long, durably; what follows `at` reads as zeros.
+    ///
+    /// Removing it by its length leaves nothing behind that could come back: blocks that are only overwritten with zeros still
+    /// hold the old bytes if that write is lost.
+    pub(crate) fn blank(&self, at: u64, length: u64) -> io::Result<()> {
+        self.file.set_len(at)?;
+        if length > at {
+            self.allocate(length)?;
+            // The page that `at` lies in stays; its rest is written out, whatever the kernel believes of it.
+            let rest = (at.next_multiple_of(PAGE_BYTES) - at).min(length - at);
+            let zeros = vec![0; usize::try_from(rest).unwrap_or_default()];
+            self.write_at(&zeros, at)?;
+        }
+        self.file.sync_all()
+    }
+
     pub(crate) fn truncate(&self, bytes: u64) -> io::Result<()> {
         self.file.set_len(bytes)?;
         self.file.sync_all()
@@ -111,10 +146,20 @@ pub(crate) fn sync_dir(path: &Path) -> io::Result<()> {
     File::open(path)?.sync_all()
 }
 
+/// Makes a file or directory durable that somebody else put there, and its name: it may be in the page cache only.
+pub(crate) fn confirm(path: &Path) -> io::Result<()> {
+    File::open(path)?.sync_all()?;
+    match path.parent().map(sync_dir) {
+        // The directory above a data directory may be nobody's to open; then its entries are nobody's to lose either.
+        Some(Err(error)) if error.kind() != io::ErrorKind::PermissionDenied => Err(error),
+        _ => Ok(()),
+    }
+}
+
 /// Creates a directory, its parents included, all entries durable.
 pub(crate) fn create_dir(path: &Path) -> io::Result<()> {
     if path.is_dir() {
-        return Ok(());
+        return confirm(path);
     }
     if let Some(parent) = path
         .parent()

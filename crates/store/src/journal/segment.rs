@@ -5,6 +5,7 @@
 //! it is opened and scanned again, so every later call fails too.
 
 use std::io;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
@@ -14,7 +15,7 @@ use countersign_ids::{ChainId, EventHash, Sequence};
 use super::file::{Faults, Segment, sync_dir};
 use super::footer::Footer;
 use super::frame::{self, HEAD_BYTES, Kind};
-use super::scan::{End, file_name, segments};
+use super::scan::{self, End, Scan, file_name, segments};
 use super::{Position, bytes};
 
 const SPARE: &str = "next.tmp";
@@ -57,7 +58,7 @@ impl Journal {
         sync_dir(dir)
     }
 
-    /// Opens for appending at `end`, as a scan found it: a torn tail is zeroed, and so is the `closed` frame of a clean stop,
+    /// Opens for appending at `end`, as a scan found it: a torn tail is cut off, and so is the `closed` frame of a clean stop,
     /// because it must stay the last thing in a stopped journal.
     ///
     /// `footer` holds what stands in the last segment already.
@@ -74,18 +75,12 @@ impl Journal {
             .ok_or(io::ErrorKind::NotFound)?;
         let file = Segment::open(&last.path, faults)?;
         let at = end.closed.unwrap_or(end.position);
-        let offset = at.since(last.base);
-        let dirty = end
-            .torn
-            .map_or(end.position, |torn| torn.at.plus(torn.bytes))
-            .since(at);
-        zero(&file, offset, dirty)?;
-        // After a kill the last groups may be in the page cache only; nothing may build on them before they are durable.
-        file.sync()?;
-        if file.len()? < segment_bytes {
-            file.allocate(segment_bytes)?;
-            file.sync()?;
-        }
+        let length = if end.sealed {
+            at.since(last.base)
+        } else {
+            file.len()?.max(segment_bytes)
+        };
+        file.blank(at.since(last.base), length)?;
         sync_dir(dir)?;
         drop(std::fs::remove_file(dir.join(SPARE)));
         let allocated = file.len()?;
@@ -170,6 +165,11 @@ impl Journal {
         Ok(())
     }
 
+    /// Nothing is written any more.
+    pub(crate) const fn give_up(&mut self) {
+        self.failed = true;
+    }
+
     fn write_group(&self) -> io::Result<()> {
         if self.failed {
             return Err(io::Error::other("an earlier write failed"));
@@ -218,31 +218,43 @@ impl Journal {
     }
 }
 
-/// Makes every segment that reaches beyond `from` durable as it is.
-pub(crate) fn sync_segments(dir: &Path, from: Position) -> io::Result<()> {
-    let all = segments(dir).map_err(io::Error::other)?;
+/// Makes durable what the journal holds beyond `from`, before anything is built on it; returns the part that was written again.
+///
+/// After a kill the last groups may be in the page cache only. After an fdatasync that failed they may be there only for as
+/// long as the machine runs: the kernel then calls pages clean that it could not write, and another fdatasync does nothing. So
+/// the last group, which is all that no later frame proves durable, is written again.
+pub(crate) fn harden(
+    dir: &Path,
+    from: Position,
+    faults: &Faults,
+) -> Result<Range<Position>, scan::Error> {
+    let all = segments(dir)?;
     let first = all
         .iter()
         .rposition(|segment| segment.base <= from)
         .unwrap_or_default();
-    for segment in all.iter().skip(first) {
-        std::fs::File::open(&segment.path)?.sync_data()?;
+    let Some(last) = all.last() else {
+        return Ok(from..from);
+    };
+    let mut proven = last.base;
+    let mut scan = Scan::new(dir, last.base, Position::ZERO)?;
+    while let Some(frame) = scan.next_frame()? {
+        proven = frame.head.durable_to.max(last.base);
     }
-    Ok(())
-}
-
-/// Blanks `length` bytes from `offset` on.
-fn zero(file: &Segment, mut offset: u64, mut length: u64) -> io::Result<()> {
-    let zeros = vec![0; 64 * 1024];
-    while length > 0 {
-        let part = zeros
-            .get(..usize::try_from(length).unwrap_or(usize::MAX))
-            .unwrap_or(&zeros);
-        file.write_at(part, offset)?;
-        offset = offset.saturating_add(bytes(part.len()));
-        length = length.saturating_sub(bytes(part.len()));
+    let end = scan.end().position;
+    let failed = |path: &Path| {
+        let path = path.to_path_buf();
+        move |source| scan::Error::Io { path, source }
+    };
+    for segment in all.get(first..).unwrap_or_default() {
+        let file = Segment::open(&segment.path, faults).map_err(failed(&segment.path))?;
+        if segment.base == last.base {
+            file.write_again(proven.since(last.base), end.since(last.base))
+                .map_err(failed(&segment.path))?;
+        }
+        file.sync().map_err(failed(&segment.path))?;
     }
-    Ok(())
+    Ok(proven..end)
 }
 
 impl Drop for Journal {

@@ -6,7 +6,7 @@ use std::path::Path;
 use super::file::Faults;
 use super::footer::Footer;
 use super::scan::{End, Error, Scan, segments};
-use super::segment::Journal;
+use super::segment::{Journal, harden};
 use super::{Kind, Position};
 
 const SEGMENT_BYTES: u64 = 2048;
@@ -163,6 +163,33 @@ fn a_torn_tail_is_cut_off_and_the_journal_goes_on() {
     let payloads: Vec<&str> = found.iter().map(|frame| frame.1.as_str()).collect();
     assert_eq!(payloads, ["alpha", "beta", "gamma", "eta"]);
     assert!(end.closed.is_some());
+}
+
+#[test]
+fn the_last_group_is_written_again_before_anything_is_built_on_it() {
+    let dir = tempfile::tempdir().unwrap();
+    write(dir.path(), &GROUPS, false);
+    let (sound, _) = read(dir.path()).unwrap();
+    let last_group = Position::new(sound[2].0)..Position::new(sound[5].0);
+    let none = Faults::default();
+    assert_eq!(
+        harden(dir.path(), Position::ZERO, &none).unwrap(),
+        last_group
+    );
+    let full = Faults::default();
+    full.fill_disk();
+    assert!(
+        harden(dir.path(), Position::ZERO, &full).is_err(),
+        "it is written, not only synced"
+    );
+    let after = read(dir.path()).unwrap().0;
+    assert_eq!(after, sound, "nothing changed");
+    append(dir.path(), &[], true);
+    let closing = harden(dir.path(), last_group.end, &none).unwrap();
+    assert_eq!(
+        closing.start, last_group.end,
+        "the frame of a clean stop proves all before it"
+    );
 }
 
 #[test]

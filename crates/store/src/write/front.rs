@@ -5,8 +5,9 @@
 //! thread cost a third of an fdatasync. The writer is behind one lock, so there is still exactly one.
 
 use std::collections::VecDeque;
+use std::panic::AssertUnwindSafe;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Mutex, MutexGuard, TryLockError};
+use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
 
 use tokio::runtime::{Handle, RuntimeFlavor};
 use tokio::sync::oneshot;
@@ -47,16 +48,17 @@ impl Front {
     pub(crate) fn run(&self) {
         let mut inbox = VecDeque::new();
         while self.queue.receive(&mut inbox).is_some() {
-            let Ok(mut writer) = self.writer() else {
-                inbox.clear();
-                continue;
-            };
-            writer.take_all(&mut inbox);
-            // Whoever came while these were checked shares their fdatasync.
-            while !writer.is_full() && self.queue.receive_more(&mut inbox) {
-                writer.take_all(&mut inbox);
+            // After a panic the rest of the inbox is taken in like everything later: it is refused.
+            while !inbox.is_empty() {
+                drop(guarded(&mut self.writer(), |writer| {
+                    writer.take_all(&mut inbox);
+                    // Whoever came while these were checked shares their fdatasync.
+                    while !writer.is_full() && self.queue.receive_more(&mut inbox) {
+                        writer.take_all(&mut inbox);
+                    }
+                    writer.commit();
+                }));
             }
-            writer.commit();
         }
     }
 
@@ -70,7 +72,7 @@ impl Front {
         };
         match append {
             Ok(outcome) => Ok(outcome),
-            Err(append) => self.enqueue(append)?.await.unwrap_or(Err(Error::Closed)),
+            Err(append) => answered(self.enqueue(append)?.await),
         }
     }
 
@@ -84,10 +86,7 @@ impl Front {
         };
         match append {
             Ok(outcome) => Ok(outcome),
-            Err(append) => self
-                .enqueue(append)?
-                .blocking_recv()
-                .unwrap_or(Err(Error::Closed)),
+            Err(append) => answered(self.enqueue(append)?.blocking_recv()),
         }
     }
 
@@ -107,7 +106,7 @@ impl Front {
 
     /// Writes the frame of a clean stop, after [`Front::stop`] and after the thread has ended.
     pub(crate) fn close(&self) -> Result<(), Error> {
-        self.writer()?.close()
+        self.writer().close()
     }
 
     fn enter(&self) -> (Caller<'_>, bool) {
@@ -129,19 +128,32 @@ impl Front {
         let mut writer = match self.writer.try_lock() {
             Ok(writer) => writer,
             Err(TryLockError::WouldBlock) => return Ok(Err(append)),
-            Err(TryLockError::Poisoned(_)) => return Err(Error::Closed),
+            Err(TryLockError::Poisoned(writer)) => writer.into_inner(),
         };
         // Looked at under the lock: nothing is written once the queue is closed.
         if !self.queue.is_idle() {
             return Ok(Err(append));
         }
-        writer.append_now(append).map(Ok)
+        guarded(&mut writer, |writer| writer.append_now(append))?.map(Ok)
     }
 
-    /// A writer that panicked is in no known state: it never writes again.
-    fn writer(&self) -> Result<MutexGuard<'_, Writer>, Error> {
-        self.writer.lock().map_err(|_| Error::Closed)
+    fn writer(&self) -> MutexGuard<'_, Writer> {
+        // What a panic leaves behind, `Writer::give_up` has made unable to write.
+        self.writer.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Runs `act`; if it panics, the writer never writes again and everybody who waits for it is told.
+fn guarded<T>(writer: &mut Writer, act: impl FnOnce(&mut Writer) -> T) -> Result<T, Error> {
+    let done = std::panic::catch_unwind(AssertUnwindSafe(|| act(writer)));
+    done.map_err(|_| writer.give_up())
+}
+
+/// The answer to a request that was queued. One that was dropped unanswered was in the hands of a writer that panicked.
+pub(crate) fn answered<T>(
+    answer: Result<Result<T, Error>, oneshot::error::RecvError>,
+) -> Result<T, Error> {
+    answer.unwrap_or(Err(Error::WriterPanicked))
 }
 
 /// Whether this thread may wait for the disk: not if it is the only one that its runtime has.

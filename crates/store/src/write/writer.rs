@@ -288,12 +288,7 @@ impl Writer {
             .map_err(|error| self.failed(error))
             .is_err()
         {
-            // The group may or may not survive: nobody is told that it did.
-            self.written.clear();
-            for waiting in self.waiting.drain(..) {
-                waiting.fail(self.view.board.stopped().unwrap_or(Error::Closed));
-            }
-            return Some(self.view.board.stopped().unwrap_or(Error::Closed));
+            return Some(self.fail_waiting());
         }
         for written in &self.written {
             written.publish();
@@ -304,6 +299,23 @@ impl Writer {
         self.waiting.drain(..).for_each(Waiting::answer);
         self.handover.give(&mut self.written);
         None
+    }
+
+    /// After a panic: what the group holds is unknown, so nothing of it and nothing after it is written.
+    pub(crate) fn give_up(&mut self) -> Error {
+        self.journal.give_up();
+        self.view.board.stop(&Error::WriterPanicked);
+        self.fail_waiting()
+    }
+
+    /// The group may or may not survive: nobody is told that it did.
+    fn fail_waiting(&mut self) -> Error {
+        let stopped = || self.view.board.stopped().unwrap_or(Error::Closed);
+        self.written.clear();
+        for waiting in self.waiting.drain(..) {
+            waiting.fail(stopped());
+        }
+        stopped()
     }
 
     fn failed(&self, error: std::io::Error) -> Error {

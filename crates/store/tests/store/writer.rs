@@ -1,10 +1,12 @@
 //! What the writer refuses, and when it stops.
 
-use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Condvar, Mutex};
+use std::time::Duration;
 
 use crate::support::*;
 use countersign_ids::{EventType, PlatformHead, Time};
-use countersign_store::clock::SteppedBack;
+use countersign_store::clock::{Clock, SteppedBack};
 use countersign_store::{
     Append, Error, Faults, Ledger, NewEvent, Options, Projections, Receipt, Stamp,
 };
@@ -328,6 +330,94 @@ fn after_a_disk_failure_nothing_more_is_acknowledged_and_nothing_acknowledged_is
         );
         ledger.audit(&Projections::none()).unwrap();
     }
+}
+
+/// A clock that panics in the writer's hands once it is armed, as soon as the gate is open.
+#[derive(Debug, Default)]
+struct Panics {
+    armed: AtomicBool,
+    gate: Mutex<bool>,
+    opened: Condvar,
+}
+
+impl Panics {
+    fn open_gate(&self) {
+        *self.gate.lock().unwrap() = true;
+        self.opened.notify_all();
+    }
+}
+
+impl Clock for Panics {
+    fn now(&self) -> Time {
+        Time::from_unix_millis(10 * HOUR)
+    }
+
+    /// Only the writer asks for it.
+    fn steady(&self) -> Duration {
+        if self.armed.load(Ordering::SeqCst) {
+            let gate = self.gate.lock().unwrap();
+            let patience = Duration::from_secs(60);
+            drop(
+                self.opened
+                    .wait_timeout_while(gate, patience, |open| !*open),
+            );
+            panic!("the clock broke");
+        }
+        Duration::ZERO
+    }
+}
+
+#[test]
+fn when_the_writer_panics_everybody_who_waits_is_told_and_nothing_more_is_written() {
+    let (dir, clock) = (tempfile::tempdir().unwrap(), Arc::new(Panics::default()));
+    let with_clock = || Options {
+        clock: Arc::clone(&clock) as _,
+        ..options()
+    };
+    let ledger = Arc::new(fresh(dir.path(), with_clock()));
+    let first = ledger.append_blocking(command("blog", "one")).unwrap();
+    clock.armed.store(true, Ordering::SeqCst);
+    // A runtime of one thread never writes on it: all of these wait in the queue or in the writer's hands.
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .build()
+        .unwrap();
+    runtime.block_on(async {
+        let send = |number| {
+            let ledger = Arc::clone(&ledger);
+            async move { ledger.append(command("blog", &format!("w{number}"))).await }
+        };
+        let waiting: Vec<_> = (0..20).map(|number| tokio::spawn(send(number))).collect();
+        tokio::task::yield_now().await;
+        clock.open_gate();
+        for waiting in waiting {
+            let bounded = tokio::time::timeout(Duration::from_secs(60), waiting);
+            let outcome = bounded.await.expect("nobody waits for ever").unwrap();
+            let told = outcome.unwrap_err();
+            assert!(
+                matches!(told, Error::WriterPanicked | Error::Stopped { .. }),
+                "{told}"
+            );
+        }
+    });
+    let alone = ledger
+        .append_blocking(command("blog", "alone"))
+        .unwrap_err();
+    assert!(matches!(alone, Error::Stopped { .. }), "{alone}");
+    assert_eq!(ledger.status().stopped.unwrap().0.id, "writer-panicked");
+    assert!(ledger.close().is_err());
+    drop(ledger);
+    clock.armed.store(false, Ordering::SeqCst);
+    let ledger = Ledger::open(dir.path(), with_clock()).unwrap();
+    let again = ledger.append_blocking(command("blog", "one")).unwrap();
+    assert_eq!((again.replayed, again.events), (true, first.events));
+    assert_eq!(ledger.head(&chain("blog")).unwrap().size, 1);
+    clock.armed.store(true, Ordering::SeqCst);
+    let alone = ledger
+        .append_blocking(command("blog", "alone"))
+        .unwrap_err();
+    assert!(matches!(alone, Error::Stopped { .. }), "{alone}");
+    assert_eq!(ledger.status().stopped.unwrap().0.id, "writer-panicked");
 }
 
 #[test]
