@@ -1,248 +1,237 @@
 """Chains, keys and recorded heads: headers, bodies, links, key statements, checkpoints, the tree over all chains."""
 import base64, hashlib, re
-from datetime import datetime
 
-from formats import (Absent, Bad, Tree, b3, included, need, prefixed, raw_digest, read_note, sha256, signed_by,
-                     signed_json, strict, unbase64)
+from formats import (Absent, Bad, Tree, b3, exact, included, need, prefixed, raw, read_note, sha256, signed_by, strict,
+                     unbase64)
 
-HEADER = """authid authtype bodyhash bodykey causationid commandid correlationid datacontenttype datasubject familysequence id
-ownerepoch platformhead prevhash requestdigest retention sequence site source specversion subject time traceparent type""".split()
-REQUIRED = """authid authtype bodyhash commandid datacontenttype familysequence id prevhash retention sequence source specversion
-subject time type""".split()
-CLASSES = dict.fromkeys("keys chain heads approver token clock tenant platform site connector deploy freeze action beat".split(), "evidence")
-CLASSES["reason"] = "personal"
-TYPES = {"keys": "created changed", "chain": "announced opened", "heads": "recorded", "approver": "enrolled removed",
-         "token": "issued revoked", "clock": "stepped-back", "tenant": "created", "platform": "noted",
-         "site": "registered document-pinned observed", "connector": "invited paired", "deploy": "release-added",
-         "freeze": "declared lifted", "reason": "given", "beat": "received",
-         "action": "proposed assessed approved rejected approval-withdrawn withdrawn revoked authorized delivered accepted "
-                   "refused succeeded failed undone expired unresolved"}
-DSSE = "application/vnd.countersign.%s.v1+json"
+HASH = "blake3:[0-9a-f]{64}"
+ATTRIBUTES = {  # what each attribute of a header looks like; those with an exclamation mark must be there
+    "authid!": ".+", "authtype!": "person|agent|connector|service|reactor", "bodyhash!": HASH, "bodykey": HASH,
+    "causationid": ".+", "commandid!": "[0-9a-f]{32}", "correlationid": ".+", "datasubject": ".+", "ownerepoch": ".+",
+    "datacontenttype!": r"application/(json|vnd\.countersign\.sealed\+json)", "familysequence!": r"\d{20}",
+    "id!": "[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}", "platformhead": rf"\d{{20}} {HASH}",
+    "prevhash!": HASH, "requestdigest": "[0-9a-f]{32}", "retention!": "evidence|operational|personal", "site": ".+",
+    "sequence!": r"\d{20}", "source!": ".+", "specversion!": ".+", "subject!": ".+", "traceparent": ".+",
+    "time!": r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", "type!": r"dev\.countersign(\.[a-z][a-z0-9-]*){2}\.v[1-9]\d*"}
+SHAPES = {name.rstrip("!"): shape for name, shape in ATTRIBUTES.items()}
+REQUIRED = {name.rstrip("!") for name in ATTRIBUTES if name.endswith("!")}
+FACTS = {  # by family; all are of class evidence but `reason`
+    "keys": "created changed", "chain": "announced opened", "heads": "recorded", "approver": "enrolled removed",
+    "token": "issued revoked", "clock": "stepped-back", "tenant": "created", "platform": "noted", "beat": "received",
+    "site": "registered document-pinned observed", "connector": "invited paired", "deploy": "release-added",
+    "freeze": "declared lifted", "reason": "given", "action": "proposed assessed approved rejected approval-withdrawn "
+    "withdrawn revoked authorized delivered accepted refused succeeded failed undone expired unresolved"}
+MUST_NAME_PLATFORM = ("dev.countersign.action.authorized.v1", "dev.countersign.platform.noted.v1")
 
-
-# --- chains ---------------------------------------------------------------------------------------------------------------
 
 class Event:
-    def __init__(self, at, raw, header, body, absent, json_body):
-        self.at, self.raw, self.h, self.body, self.absent, self.b = at, raw, header, body, absent, json_body
-        self.hash = b3("countersign event v1", raw)
-        self.family, self.fact = header["type"].split(".")[2:4]
+    def __init__(self, raw, header):
+        self.raw, self.h, self.b, self.hash = raw, header, None, b3("event", raw)
+        self.at, (self.family, self.fact) = int(header["sequence"]), header["type"].split(".")[2:4]
         self.head = (int(header["platformhead"][:20]), header["platformhead"][21:]) if "platformhead" in header else None
+        self.unknown = self.fact not in FACTS.get(self.family, "").split() or not header["type"].endswith(".v1")
 
 
 class Chain:
-    """One chain as it stands in the bundle; `events` ends where the first broken event stands."""
+    """One chain of the bundle; `events` ends where the first broken event stands, tree and hashes go on to the end."""
 
     def __init__(self, ledger, name, form):
-        self.ledger, self.name, self.form, self.tree = ledger, name, form, Tree()
-        self.events, self.broken, self.count, self.lines, self.raws, self.hashes = [], False, 0, 0, [], []
-        self.by_sequence, self.families, self.commands, self.command, self.last = {}, {}, set(), None, None
+        self.ledger, self.name, self.whole, self.broken = ledger, name, form == "whole", False
+        self.tree, self.raws, self.hashes, self.events, self.by_sequence = Tree(), [], [], [], {}
+        self.last, self.head, self.families, self.commands, self.command = None, None, {}, set(), None
 
+    def count(self):
+        return len(self.raws)
 
-HASH = "blake3:[0-9a-f]{64}"
-SHAPES = {"id": "[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}", "sequence": "[0-9]{20}", "familysequence": "[0-9]{20}",
-          "time": r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", "prevhash": HASH, "bodyhash": HASH, "bodykey": HASH, "commandid": "[0-9a-f]{32}",
-          "requestdigest": "[0-9a-f]{32}", "platformhead": f"[0-9]{{20}} {HASH}", "authtype": "person|agent|connector|service|reactor",
-          "retention": "evidence|operational|personal", "type": r"dev\.countersign(\.[a-z][a-z0-9-]*){2}\.v[1-9][0-9]*",
-          "datacontenttype": r"application/(json|vnd\.countersign\.sealed\+json)"}
+    def read_line(self, verdict, number, line):
+        entry = verdict.check("framing", self.name, number, event_line, line)
+        if entry is None:
+            self.broken = True
+            return
+        data, at = entry["header"].encode(), self.count()
+        if not self.whole and (named := re.search(rb'"sequence":"(\d{20})"', data)):
+            at = int(named[1])
+        self.tree.push(data)
+        self.raws.append(data)
+        self.hashes.append(b3("event", data))
+        event = verdict.check("chain", self.name, at, self.follow, data, entry)
+        if event is None:
+            self.broken = True
+        elif not self.broken:
+            self.by_sequence[event.at] = event
+            self.events.append(event)
+        command = event and event.h["commandid"]
+        if command not in (None, self.command):
+            if command in self.commands and self.whole:
+                verdict.add("chain", "violation", "the command came before in this chain", self.name, at)
+            self.command = command
+            self.commands.add(command)
 
-
-def read_header(chain, raw):
-    need(len(raw) <= 8192, "a header larger than 8 KiB")
-    header = signed_json(raw)
-    if header.get("specversion") != "1.0":
-        raise Absent(f"specversion {header.get('specversion')} is not known here")
-    need(set(REQUIRED) <= set(header) <= set(HEADER), "missing or unknown attributes")
-    for name, value in header.items():
-        need(isinstance(value, str) and re.fullmatch(r"[ !#-\[\]-~]+", value), f"{name} is not printable ASCII")
-        need(re.fullmatch(SHAPES.get(name, ".*"), value), f"{name} has another shape")
-    datetime.strptime(header["time"], "%Y-%m-%dT%H:%M:%S.%fZ")
-    need(header["source"] == f"/ledgers/{chain.ledger}/chains/{chain.name}", "source names another chain")
-    personal = header["retention"] == "personal"
-    need(personal == ("sealed" in header["datacontenttype"]), "class personal is sealed, and only that")
-    need(personal == ("bodykey" in header) == ("datasubject" in header), "bodykey and datasubject belong to sealed bodies")
-    must = chain.name.endswith(".beats") or header["type"] in ("dev.countersign.action.authorized.v1", "dev.countersign.platform.noted.v1")
-    need(("platformhead" in header) or not must, "platformhead is missing")
-    need(("platformhead" not in header) or chain.name != "platform", "platformhead on platform")
-    return header
-
-
-def follow(chain, event):
-    """Continuity with the event before; in a sparse chain only where that one is present."""
-    h, last, whole = event.h, chain.last, chain.form == "whole"
-    sequence = int(h["sequence"])
-    if whole:
-        need(sequence == chain.count, f"sequence {sequence} where {chain.count} comes next")
-        need(int(h["familysequence"]) == chain.families.get(event.family, 0), "familysequence is not dense")
-    elif last:
-        need(sequence > int(last.h["sequence"]), "sequence does not rise")
-    if sequence == 0:
-        need(h["prevhash"] == b3("countersign genesis v1", prefixed(chain.ledger, chain.name)), "does not begin with this chain's genesis")
-    elif last and int(last.h["sequence"]) == sequence - 1:
-        need(h["prevhash"] == last.hash, "does not link to the event before")
-    if last:
-        need(h["time"] >= last.h["time"], "time falls")
-        need(not (event.head and last.head) or event.head[0] >= last.head[0], "platformhead falls")
-        event.head = event.head or last.head if event.head is None else event.head
-
-
-def read_line(verdict, chain, line):
-    at, number = chain.count, chain.lines
-    chain.lines += 1
-    entry = verdict.check("framing", "line", chain.name, number, signed_json, line)
-    members = {} if entry is None else entry
-    present = set(members) == {"header", "body", "salt"} and re.fullmatch("[0-9a-f]{32}", str(members["salt"]))
-    gone = set(members) == {"header", "absent"} and members["absent"] in ("expired", "erased", "withheld")
-    if not (present or gone) or not all(isinstance(value, str) for value in members.values()):
-        if entry is not None:
-            verdict.add("framing", "violation", "line", "not an event line", chain.name, number)
-        chain.broken = True
-        return
-    raw = entry["header"].encode()
-    chain.tree.push(raw)
-    chain.raws.append(raw)
-    chain.hashes.append(b3("countersign event v1", raw))
-
-    def step():
-        header = read_header(chain, raw)
-        event = Event(int(header["sequence"]) if chain.form == "sparse" else at, raw, header, None, entry.get("absent"), None)
-        follow_error = None
-        try:
-            follow(chain, event)
-        except Bad as error:
-            follow_error = error
-        chain.last = event
-        chain.families[event.family] = int(header["familysequence"]) + 1
-        if follow_error:
-            raise follow_error
-        if event.absent is None:
+    def follow(self, data, entry):
+        event, last = Event(data, self.header(data)), self.last
+        h, self.last = event.h, event
+        family, self.families[event.family] = self.families.get(event.family, 0), int(h["familysequence"]) + 1
+        head, self.head = self.head, event.head or self.head
+        if self.whole:
+            need(event.at == self.count() - 1, f"sequence {event.at} where {self.count() - 1} comes next")
+            need(int(h["familysequence"]) == family, "familysequence is not dense")
+        elif last:
+            need(event.at > last.at, "sequence does not rise")
+        if event.at == 0:
+            need(h["prevhash"] == b3("genesis", prefixed(self.ledger, self.name)), "does not begin with this chain's genesis")
+        elif last and last.at == event.at - 1:
+            need(h["prevhash"] == last.hash, "does not link to the event before")
+        need(not last or h["time"] >= last.h["time"], "time falls")
+        need(not (event.head and head) or event.head[0] >= head[0], "platformhead falls")
+        if "absent" in entry:
+            need(h["retention"] != "evidence", "an evidence body is absent")
+            need(entry["absent"] == "withheld", "a body is expired or erased, and no event names its range")
+        else:
             body = entry["body"].encode()
             need(len(body) <= 262144, "a body larger than 256 KiB")
-            need(b3("countersign body v1", bytes.fromhex(entry["salt"]) + body) == header["bodyhash"], "the body does not hash to bodyhash")
+            need(b3("body", bytes.fromhex(entry["salt"]) + body) == h["bodyhash"], "the body does not hash to bodyhash")
             event.b = strict(body)
-        else:
-            need(header["retention"] != "evidence", "an evidence body is absent")
-            need(event.absent == "withheld", "a body is expired or erased, and no event names its range")
-        if event.fact not in TYPES.get(event.family, "").split() or not header["type"].endswith(".v1"):
-            raise Absent(f"event type {header['type']} is not known here")
-        need(header["retention"] == CLASSES[event.family], "another retention class than its family's")
+        if event.family in FACTS:
+            kept = "personal" if event.family == "reason" else "evidence"
+            need(h["retention"] == kept, "another retention class than its family's")
         return event
 
-    place = chain.count
-    sequence = re.search(rb'"sequence":"(\d{20})"', raw)
-    event = verdict.check("chain", "event", chain.name, int(sequence[1]) if sequence and chain.form == "sparse" else place, step)
-    chain.count += 1
-    if event is not None and event.h["commandid"] != chain.command:
-        if event.h["commandid"] in chain.commands and chain.form == "whole":
-            verdict.add("chain", "violation", "command-repeated", "the command came before in this chain", chain.name, place)
-        chain.command = event.h["commandid"]
-        chain.commands.add(chain.command)
-    if event is None:
-        chain.broken = True
-    elif not chain.broken:
-        chain.events.append(event)
-        chain.by_sequence[int(event.h["sequence"])] = event
+    def header(self, data):
+        need(len(data) <= 8192, "a header larger than 8 KiB")
+        h = exact(data)
+        if h.get("specversion") != "1.0":
+            raise Absent(f"specversion {h.get('specversion')} is not known here")
+        need(REQUIRED <= set(h) <= set(SHAPES), "missing or unknown attributes")
+        for name, value in h.items():
+            fits = re.fullmatch(r"[ !#-\[\]-~]+", value) and re.fullmatch(SHAPES[name], value)
+            need(fits, f"{name} has another shape")
+        need(h["source"] == f"/ledgers/{self.ledger}/chains/{self.name}", "source names another chain")
+        personal = h["retention"] == "personal"
+        need(personal == ("sealed" in h["datacontenttype"]), "class personal is sealed, and only that")
+        need(personal == ("bodykey" in h) == ("datasubject" in h), "bodykey and datasubject belong to sealed bodies")
+        must = self.name.endswith(".beats") or h["type"] in MUST_NAME_PLATFORM
+        need(("platformhead" in h) or not must, "platformhead is missing")
+        need(("platformhead" not in h) or self.name != "platform", "platformhead on platform")
+        return h
 
 
-# --- keys ---------------------------------------------------------------------------------------------------------------
+def event_line(line):
+    entry = exact(line)
+    present = set(entry) == {"header", "body", "salt"} and re.fullmatch("[0-9a-f]{32}", entry["salt"])
+    absent = set(entry) == {"header", "absent"} and entry["absent"] in ("expired", "erased", "withheld")
+    need((present or absent) and all(isinstance(value, str) for value in entry.values()), "not an event line")
+    return entry
+
+
+# --- keys ---
+
+def payload(envelope):
+    """What an envelope holds, unverified."""
+    return exact(unbase64(envelope["payload"]))
+
 
 def open_envelope(envelope, kind, keys):
-    """DSSE: exactly one signature by each key; gives the payload."""
+    """DSSE: exactly one signature by each key; gives the payload's digest."""
     need(set(envelope) == {"payload", "payloadType", "signatures"}, "not an envelope")
-    if envelope["payloadType"] not in [DSSE % known for known in ("keys", "order", "outcome", "heartbeat", "message")]:
+    known = re.fullmatch(r"application/vnd\.countersign\.(keys|order|outcome|heartbeat|message)\.v1\+json", envelope["payloadType"])
+    if not known:
         raise Absent(f"payload type {envelope['payloadType']} is not known here")
-    need(envelope["payloadType"] == DSSE % kind, f"the envelope holds {envelope['payloadType']}")
-    payload = unbase64(envelope["payload"])
-    name = envelope["payloadType"].encode()
-    message = b"DSSEv1 %d %s %d %s" % (len(name), name, len(payload), payload)
+    need(known[1] == kind, f"the envelope holds {envelope['payloadType']}")
+    name, data = envelope["payloadType"].encode(), unbase64(envelope["payload"])
+    message = b"DSSEv1 %d %s %d %s" % (len(name), name, len(data), data)
     left = [unbase64(signature["sig"], 64) for signature in envelope["signatures"]]
     need(len(left) == len(keys), f"{len(left)} signatures where {len(keys)} are required")
     for key in keys:
-        mine = [sig for sig in left if signed_by(key, message, sig)]
+        mine = [signature for signature in left if signed_by(key, message, signature)]
         need(mine, "a required key did not sign")
         left.remove(mine[0])
-    value = signed_json(payload)
-    if value.get("v") != 1:
-        raise Absent(f"version {value.get('v')} of a payload is not known here")
-    return value, sha256(payload)
+    if exact(data).get("v") != 1:
+        raise Absent("a payload of a version that is not known here")
+    return sha256(data)
 
 
 class Keys:
-    """Fold of key statements; `ends` gives, per statement that ends a key, where that is on each chain."""
+    """Fold of key statements. `held`: each key with the platform events that add and end it; `recorded`: sizes of chains."""
 
     def __init__(self, ledger):
         self.ledger, self.version, self.last, self.genesis, self.origin = ledger, 0, "-", None, None
-        self.held, self.positions, self.quorum = [], [], None
+        self.held, self.recorded = [], []
 
     def follow(self, event):
-        envelope = event.b["envelope"]
-        peek = signed_json(unbase64(envelope["payload"]))
-        add, end = [(k["role"], k["name"], unbase64(k["key"], 32)) for k in peek["add"]], [(k["role"], unbase64(k["key"], 32), k["reason"]) for k in peek["end"]]
-        need(peek["ledger"] == self.ledger, "of another ledger")
-        need(peek["version"] == self.version + 1 and peek["previous"] == self.last, "does not follow the statement before")
-        once = lambda keys: list(dict.fromkeys(keys))
-        signing, ended = [k for k in add if k[0] != "witness"], [k for k in end if k[0] != "witness"]
+        said = payload(event.b["envelope"])
+        add = [(new["role"], new["name"], unbase64(new["key"], 32)) for new in said["add"]]
+        end = [(old["role"], unbase64(old["key"], 32), old["reason"]) for old in said["end"]]
+        genesis, new, old = [a[2] for a in add if a[0] == "genesis"], [a[2] for a in add], [e[1] for e in end]
+        if "quorum" in said or "witness" in [key[0] for key in add + end]:
+            raise Absent("a witness policy is in force, and none is known here")
+        need(said["ledger"] == self.ledger, "of another ledger")
+        need((said["version"], said["previous"]) == (self.version + 1, self.last), "does not follow the statement before")
         if self.version == 0:
-            mine = [key for role, _, key in add if role == "genesis"]
-            need(len(mine) == 1 and not end and "origin" in peek, "the first statement adds the genesis key and carries the origin")
-            need(hashlib.sha256(mine[0]).hexdigest() == self.ledger, "the genesis key does not hash to the ledger id")
-            signers = once(key for _, _, key in signing)
+            need(len(genesis) == 1 and not end and "origin" in said, "the first adds the genesis key and carries the origin")
+            need(hashlib.sha256(genesis[0]).hexdigest() == self.ledger, "the genesis key does not hash to the ledger id")
+            signers = new
         else:
-            need("origin" not in peek and not any(k[0] == "genesis" for k in add + end), "touches genesis or origin")
-            if any(reason == "stolen" for _, _, reason in end):
-                need(not add and "quorum" not in peek, "a stolen key is ended and something added")
+            need("origin" not in said and "genesis" not in [key[0] for key in add + end], "touches genesis or origin")
+            if "stolen" in [key[2] for key in end]:
+                need(not add, "a stolen key is ended and something added")
                 signers = [self.genesis]
             else:
-                need(not ended or sorted(k[0] for k in signing) == sorted(k[0] for k in ended), "no rotation: the roles differ")
-                witness = len(signing) < len(add) or len(ended) < len(end) or "quorum" in peek
-                signers = once(([self.genesis] if witness or not ended else []) + [k[1] for k in ended] + [k[2] for k in signing])
-        _, digest = open_envelope(envelope, "keys", signers)
+                need(not end or sorted(a[0] for a in add) == sorted(e[0] for e in end), "no rotation: the roles differ")
+                signers = old + new if end else [self.genesis] + new
+        digest = open_envelope(event.b["envelope"], "keys", list(dict.fromkeys(signers)))
         if self.version == 0:
-            self.genesis, self.origin = mine[0], peek["origin"]
+            self.genesis, self.origin = genesis[0], said["origin"]
         for role, key, _ in end:
-            mine = [k for k in self.held if k["role"] == role and k["key"] == key and k["end"] is None]
+            mine = [held for held in self.held if (held["role"], held["key"], held["end"]) == (role, key, None)]
             need(mine, "a key ends that does not hold")
             mine[0]["end"] = event.at
-        for role, name, key in add:
-            need(all(k["key"] != key for k in self.held), "a key is added twice")
-            self.held.append({"role": role, "name": name, "key": key, "added": event.at, "end": None})
-        self.version, self.last, self.quorum = self.version + 1, digest, peek.get("quorum", self.quorum)
-        self.positions.append(event.at)
+        for role, _, key in add:
+            need(all(held["key"] != key for held in self.held), "a key is added twice")
+            self.held.append({"role": role, "key": key, "added": event.at, "end": None})
+        self.version, self.last = self.version + 1, digest
 
-    def end_on(self, key, chain, heads):
-        """Size of `chain` at which a key ended, None while it holds."""
+    def of(self, role):
+        return [held for held in self.held if held["role"] == role]
+
+    def end_on(self, key, chain):
+        """Size of a chain at which a key ended; beyond every size while it holds."""
         if key["end"] is None:
-            return None
+            return 2**64
         if chain == "platform":
             return key["end"]
-        for at, sizes in heads:
+        for at, sizes in self.recorded:
             if at > key["end"]:
                 return sizes.get(chain, 0)
         raise Absent("a key ended, and no recorded head says where")
 
+    def check_ends(self, verdict, platform):
+        """The end of a key records, in the same append, where it ends on each chain."""
+        command = {event.at: event.h["commandid"] for event in platform.events}
+        recorded = {command[at] for at, _ in self.recorded}
+        for at in sorted({key["end"] for key in self.held} - {None}):
+            if command[at] not in recorded:
+                verdict.add("keys", "violation", "a key ends, and no heads are recorded in the same append", "platform", at)
 
-def check_note(keys, heads, chain, data, size):
-    body, origin, noted, root, lines = read_note(data)
-    need(origin == f"{keys.origin}/{chain.name}", "the checkpoint is of another origin")
-    need(noted == size, "the checkpoint names another size than its file")
-    need(size <= chain.count or chain.form != "whole", f"the chain has {chain.count} events, {size} are signed")
-    if chain.form == "whole":
-        need(chain.tree.root(size) == root, f"the signed root at size {size} is another")
-    good = []
-    for key in (k for k in keys.held if k["role"] == "checkpoint"):
-        keyid = hashlib.sha256(origin.encode() + b"\n\x01" + key["key"]).digest()[:4]
-        for signature in (sig for name, id_, sig in lines if name == origin and id_ == keyid):
-            need(signed_by(key["key"], body, signature), "a signature of a known key is wrong")
-            good.append(key)
-    need(good, "no known checkpoint key signed it")
-    for key in good:
-        end = keys.end_on(key, chain.name, heads)
-        if (end is None or size <= end) and (chain.name != "platform" or size > key["added"]):
-            return root
-    raise Bad("signed by a key that did not hold")
+    def check_note(self, chain, data, size):
+        text, origin, noted, root, lines = read_note(data)
+        need(origin == f"{self.origin}/{chain.name}", "the checkpoint is of another origin")
+        need(noted == size, "the checkpoint names another size than its file")
+        if chain.whole:
+            need(size <= chain.count(), f"the chain has {chain.count()} events, {size} are signed")
+            need(chain.tree.root(size) == root, f"the signed root at size {size} is another")
+        good = []
+        for key in self.of("checkpoint"):
+            keyid = hashlib.sha256(origin.encode() + b"\n\1" + key["key"]).digest()[:4]
+            for signature in (line[2] for line in lines if line[:2] == (origin, keyid)):
+                need(signed_by(key["key"], text, signature), "a signature of a known key is wrong")
+                good.append(key)
+        need(good, "no known checkpoint key signed it")
+        ok = [size <= self.end_on(key, chain.name) and (chain.name != "platform" or size > key["added"]) for key in good]
+        need(any(ok), "signed by a key that did not hold")
+        return root
 
 
-# --- recorded heads -----------------------------------------------------------------------------------------------------
+# --- recorded heads ---
 
 def head_leaf(chain, size, root, last):
     return f"countersign/head/v1\n{chain}\n{size}\n{root}\n{last}\n".encode()
@@ -250,84 +239,76 @@ def head_leaf(chain, size, root, last):
 
 def check_leaf(chains, name, size, root, last):
     chain = chains.get(name)
-    if chain is None or chain.form != "whole":
+    if chain is None or not chain.whole:
         need(size == 0 and chain is None, f"chain {name}, of which a head was recorded, is not here")
         return
-    need(size <= chain.count, f"{name} has {chain.count} events, {size} are recorded")
+    need(size <= chain.count(), f"{name} has {chain.count()} events, {size} are recorded")
     need(chain.tree.root(size) == unbase64(root, 32), f"the recorded root of {name} at size {size} is another")
     need((chain.hashes[size - 1] if size else "-") == last, f"the recorded last event of {name} is another")
 
 
-def whole_heads(verdict, bundle, chains):
-    """Folds the leaves through every list of changes: [(sequence, {chain: size})]."""
-    names, leaves, heads, lost = [], [], [], []
-    empty = base64.b64encode(hashlib.sha256(b"").digest()).decode()
-    keys = []
-    for event in chains["platform"].events:
+class Heads:
+    """The leaves of recorded heads: folded through the lists of changes, or, in a tenant's bundle, proved by paths."""
+
+    def __init__(self, bundle, chains, keys):
+        self.bundle, self.chains, self.keys, self.lost = bundle, chains, keys, None
+        self.leaves, self.known = {}, []
+
+    def fold(self, verdict, event):
         if event.family == "keys":
-            keys.append(event)
-        if (event.family, event.fact) == ("chain", "announced"):
-            verdict.check("chain", "announced", "platform", event.at, lambda: need(event.b["number"] == len(names), "chain numbers are not dense"))
-            names.append(event.b["chain"])
-            leaves.append((event.b["chain"], 0, empty, "-"))
+            self.known.append(event.hash)
+        elif event.fact == "announced":
+            dense = event.b["number"] == len(self.leaves) or not self.chains["platform"].whole
+            verdict.check("chain", "platform", event.at, need, dense, "chain numbers are not dense")
+            self.leaves[event.b["chain"]] = (0, base64.b64encode(Tree().root(0)).decode(), "-")
+        elif event.family == "heads":
+            step = self.whole if self.chains["platform"].whole else self.sparse
+            sizes = verdict.check("tree", "platform", event.at, step, event)
+            self.keys.recorded.append((event.at, sizes or {name: leaf[0] for name, leaf in self.leaves.items()}))
 
-        def step():
-            body, known = event.b, [k for k in keys if k.at < event.at]
-            need(body["size"] == len(leaves), "not one leaf per announced chain")
-            number = -1
-            for digest in body["blobs"]:
-                try:
-                    listed = bundle.blob(digest)
-                except (Absent, Bad):
-                    lost.append(event.at)
-                    raise
-                for lines in re.findall(rb"(?:[^\n]*\n){5}|[^\n]+|\n", listed):
-                    part = lines.decode().split("\n")
-                    need(len(part) == 6 and part[0] == "countersign/head/v1" and part[1] in names, "not a list of heads")
-                    need(names.index(part[1]) > number, "a list of heads is not in order")
-                    number = names.index(part[1])
-                    need(leaves[number][1] <= int(part[2]), "a recorded size falls")
-                    leaves[number] = (part[1], int(part[2]), part[3], part[4])
-                    check_leaf(chains, *leaves[number])
-            if lost:
-                raise Absent(f"the heads recorded at {lost[0]} could not be read, and these build on them")
-            tree = Tree()
-            for leaf in leaves:
-                tree.push(head_leaf(*leaf))
-            need(tree.root() == raw_digest(body["root"]), "the leaves do not hash to the recorded root")
-            need(body["keys"] == {"count": len(known), "last": known[-1].hash}, "another count or last event of family keys")
+    def keys_fit(self, body):
+        said = {"count": len(self.known), "last": self.known[-1] if self.known else "-"}
+        need(body["keys"] == said, "another count or last event of family keys")
 
-        if event.family == "heads":
-            verdict.check("tree", "heads", "platform", event.at, step)
-            heads.append((event.at, {name: size for name, size, _, _ in leaves}))
-    return heads
+    def whole(self, event):
+        names = list(self.leaves)
+        need(event.b["size"] == len(names), "not one leaf per announced chain")
+        for digest in event.b["blobs"]:
+            try:
+                listed, number = self.bundle.blob(digest), -1
+            except (Absent, Bad):
+                self.lost = self.lost or event.at
+                raise
+            for lines in re.findall(rb"(?:[^\n]*\n){5}|[^\n]+|\n", listed):
+                version, name, size, root, last, end = lines.decode().split("\n")
+                need(version == "countersign/head/v1" and end == "" and name in names, "not a list of heads")
+                need(names.index(name) > number, "a list of heads is not in order")
+                need(self.leaves[name][0] <= int(size), "a recorded size falls")
+                number, self.leaves[name] = names.index(name), (int(size), root, last)
+                check_leaf(self.chains, name, int(size), root, last)
+        if self.lost:
+            raise Absent(f"the heads recorded at {self.lost} could not be read, and these build on them")
+        tree = Tree(head_leaf(name, *leaf) for name, leaf in self.leaves.items())
+        need(tree.root(len(names)) == raw(event.b["root"]), "the leaves do not hash to the recorded root")
+        self.keys_fit(event.b)
 
-
-def sparse_heads(verdict, bundle, chains):
-    heads = []
-    events = chains["platform"].events
-    for event in (e for e in events if e.family == "heads"):
-        sizes = {}
-
-        def step():
-            name = f"heads/{event.at:020}.json"
-            if name not in bundle.files:
-                raise Absent(f"{name} is missing")
-            page, keys = signed_json(bundle.files[name]), [e for e in events if e.family == "keys" and e.at < event.at]
-            need(page["size"] == event.b["size"], "another number of leaves")
-            for chain, leaf in page["chains"].items():
-                sizes[chain] = leaf["size"]
-                root = base64.b64encode(raw_digest(leaf["root"])).decode()
-                check_leaf(chains, chain, leaf["size"], root, leaf["head"])
-                included(head_leaf(chain, leaf["size"], root, leaf["head"]), leaf["number"], page["size"],
-                         [unbase64(part, 32) for part in leaf["path"]], raw_digest(event.b["root"]))
-                first = chains[chain].events[:1]
-                need(not first or first[0].b["number"] == leaf["number"], "the chain has another number")
-            need(event.b["keys"] == {"count": len(keys), "last": keys[-1].hash if keys else "-"}, "events of family keys are missing")
-            for chain in chains.values():
-                if chain.form == "whole" and chain.name not in sizes and chain.events and chain.events[0].b["number"] < page["size"]:
-                    raise Absent(f"{name} has no path for {chain.name}")
-
-        verdict.check("tree", "heads", "platform", event.at, step)
-        heads.append((event.at, sizes))
-    return heads
+    def sparse(self, event):
+        name, sizes = f"heads/{event.at:020}.json", {}
+        if name not in self.bundle.files:
+            raise Absent(f"{name} is missing")
+        page = exact(self.bundle.files[name])
+        need(page["size"] == event.b["size"], "another number of leaves")
+        for chain, leaf in page["chains"].items():
+            root, path = base64.b64encode(raw(leaf["root"])).decode(), [unbase64(part, 32) for part in leaf["path"]]
+            check_leaf(self.chains, chain, leaf["size"], root, leaf["head"])
+            data = head_leaf(chain, leaf["size"], root, leaf["head"])
+            included(data, leaf["number"], page["size"], path, raw(event.b["root"]))
+            opened = self.chains[chain].events[:1]
+            need(not opened or opened[0].b["number"] == leaf["number"], "the chain has another number")
+            sizes[chain] = leaf["size"]
+        self.keys_fit(event.b)
+        for chain in self.chains.values():
+            opened = chain.events[0].b["number"] if chain.whole and chain.events else page["size"]
+            if chain.name not in sizes and opened < page["size"]:
+                raise Absent(f"{name} has no path for {chain.name}")
+        return sizes

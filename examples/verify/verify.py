@@ -4,28 +4,44 @@
     pip install blake3 cryptography
     python verify.py BUNDLE.zip [--genesis KEY|LEDGER] [--allow LEVEL]... [--json]
 
-Exit 0 verified, 1 bytes contradict, 2 something needed is absent or unknown, 64 wrong usage. It has no policy engine and
-says so: `--allow policy` accepts that. `formats` is JSON, hashes, notes and the zip; `chains` headers, links, keys and
-heads; `evidence` what was signed; here they are put together.
+Exit 0 verified, 1 bytes contradict, 2 something needed is absent or unknown, 64 wrong usage. README.md says what it does not
+check. `formats` is JSON, hashes, notes and the zip; `chains` headers, links, keys and heads; `evidence` what was signed.
 """
-import argparse, base64, json, re, struct, sys
+import argparse, base64, json, re, sys
 
-from chains import Chain, Keys, check_note, read_line, sparse_heads, whole_heads
+from chains import Chain, Heads, Keys
 from evidence import Tenant, check_enrolment
-from formats import LEVELS, Absent, Bad, Verdict, included, need, read_zip, sha256, signed_json, strict, unbase64
+from formats import LEVELS, MALFORMED, Absent, Bad, Verdict, exact, included, need, read_zip, sha256, unbase64
 
-try:
-    from compression import zstd  # Python 3.14; needed for chains of 64 MiB and more only
-except ImportError:
-    zstd = None
+CHAIN = r"[a-z0-9-]{1,63}(\.beats)?"
+NAMES = rf"README\.txt|events/{CHAIN}\.jsonl|(checkpoints/{CHAIN}/\d{{20}}\.note)|blobs/sha256/[0-9a-f]{{64}}" \
+        rf"|heads/\d{{20}}\.json|proofs/{CHAIN}/\d{{20}}\.tlog-proof"
 
 
 class Bundle:
-    def __init__(self, files):
-        self.files, self.named = files, set()
+    def __init__(self, verdict, data):
+        self.files, damaged = read_zip(data)
+        self.named = set()
+        if "manifest.json" not in self.files:
+            raise Absent("no manifest.json: not a bundle")
+        self.manifest = exact(self.files["manifest.json"])
+        if self.manifest["format"] != "countersign-bundle/1":
+            raise Absent(f"bundle format {self.manifest['format']} is not known here")
+        self.ledger, self.forms = self.manifest["ledger"], self.manifest["chains"]
+        need(re.fullmatch("[0-9a-f]{64}", self.ledger) and "platform" in self.forms, "not a manifest")
+        if any(name.endswith(".zst") for name in self.files):
+            raise Absent("a chain of 64 MiB or more, which is not read here")
+        for name in sorted(set(self.manifest["files"]) | set(self.files) - {"manifest.json"} | set(damaged)):
+            verdict.check("framing", None, None, self.check_file, name, damaged)
 
-    def has(self, digest):
-        return "blobs/sha256/" + digest.removeprefix("sha256:") in self.files
+    def check_file(self, name, damaged):
+        need(name in self.files, f"{name}, which the manifest names, is missing")
+        need(name not in damaged, f"{name} has another CRC-32")
+        need(re.fullmatch(NAMES, name), f"{name} belongs in no bundle")
+        said = {"bytes": len(self.files[name]), "digest": sha256(self.files[name])}
+        need(self.manifest["files"].get(name) == said, f"{name} has other bytes than the manifest says, or is not in it")
+        parts = re.split(r"[/]|\.jsonl", name)
+        need(parts[0] not in ("events", "checkpoints") or parts[1] in self.forms, f"{name} belongs to no chain")
 
     def blob(self, digest):
         name = "blobs/sha256/" + digest.removeprefix("sha256:")
@@ -35,187 +51,132 @@ class Bundle:
         need(sha256(self.files[name]) == digest, f"blob {digest} has other bytes")
         return self.files[name]
 
-
-NAMES = r"README\.txt|manifest\.json|events/[a-z0-9-]{1,63}(\.beats)?\.jsonl(\.zst)?|blobs/sha256/[0-9a-f]{64}|heads/\d{20}\.json" \
-        r"|checkpoints/[a-z0-9-]{1,63}(\.beats)?/\d{20}\.note|proofs/[a-z0-9-]{1,63}(\.beats)?/\d{20}\.tlog-proof"
-
-
-def read_manifest(verdict, files):
-    if "manifest.json" not in files:
-        raise Absent("no manifest.json: not a bundle")
-    manifest = signed_json(files["manifest.json"])
-    if manifest["format"] != "countersign-bundle/1":
-        raise Absent(f"bundle format {manifest['format']} is not known here")
-    named = manifest["files"]
-    for name in sorted(set(named) | set(files) - {"manifest.json"}):
-        def step():
-            need(name in files, f"{name}, which the manifest names, is missing")
-            need(name in named, f"{name} is not in the manifest")
-            need(re.fullmatch(NAMES, name), f"{name} belongs in no bundle")
-            need(named[name] == {"bytes": len(files[name]), "digest": sha256(files[name])}, f"{name} has other bytes than the manifest says")
-        verdict.check("framing", "manifest", None, None, step)
-    return manifest
+    def attachment(self, digest):
+        if "blobs/sha256/" + digest.removeprefix("sha256:") in self.files:
+            self.blob(digest)
 
 
-def unpack(packed, plain):
-    need(plain is None, "the events stand twice")
-    decompressor = zstd.ZstdDecompressor()
-    data = decompressor.decompress(packed)
-    need(decompressor.eof and not decompressor.unused_data and len(data) >= 64 << 20, "not one zstd frame of 64 MiB or more")
-    return data
+def read_chain(verdict, bundle, name, form):
+    known = form if form in ("whole", "sparse") and (form, name != "platform") != ("sparse", True) else "whole"
+    chain, data = Chain(bundle.ledger, name, known), bundle.files.get(f"events/{name}.jsonl")
+    if form not in ("whole", "sparse"):
+        verdict.add("chain", "missing", f"chains of form {form} are not known here", name)
+        return chain
+    verdict.check("framing", name, None, need, known == form, "only platform may be sparse")
+    verdict.check("framing", name, None, need, data is not None, "no events")
+    *lines, rest = (data or b"").split(b"\n")
+    for number, line in enumerate(lines):
+        chain.read_line(verdict, number, line)
+    if rest:
+        verdict.add("framing", "violation", "the last line has no end", name, len(lines))
+        chain.broken = True
+    counted = not chain.whole or data is None or len(lines) == bundle.forms[name]["size"]
+    verdict.check("framing", name, None, need, counted, "another number of lines than in the manifest")
+    for level in ("evidence", "policy", "keys", "tree")[:4 if name == "platform" else 2] if chain.broken else ():
+        verdict.add(level, "missing", "nothing is read after a broken event", name)
+    return chain
 
 
-def read_chains(verdict, bundle, manifest):
-    chains = {}
-    for name, said in sorted(manifest["chains"].items(), key=lambda item: (item[0] != "platform", item[0])):
-        form = said["form"]
-        if form == "sparse" and name != "platform":
-            verdict.add("framing", "violation", "form", "only platform may be sparse", name)
-            form = "whole"
-        chain = chains[name] = Chain(manifest["ledger"], name, form)
-        if form not in ("whole", "sparse"):
-            verdict.add("chain", "missing", "form", f"chains of form {said['form']} are not known here", name)
-            continue
-        data = bundle.files.get(f"events/{name}.jsonl")
-        packed = bundle.files.get(f"events/{name}.jsonl.zst")
-        if packed is not None:
-            data = verdict.check("framing", "events", name, None, unpack, packed, data)
-        if data is None:
-            verdict.add("framing", "violation", "events", "no events", name)
-            continue
-        lines = data.split(b"\n")
-        cut = lines.pop() != b""
-        for line in lines:
-            read_line(verdict, chain, line)
-        if cut:
-            verdict.add("framing", "violation", "line", "the last line has no end", name, len(lines))
-            chain.broken = True
-        if form == "whole" and chain.lines != said["size"]:
-            verdict.add("framing", "violation", "manifest", f"{chain.lines} lines, {said['size']} in the manifest", name)
-        if chain.broken:
-            for level in ("evidence", "policy") + (("keys", "tree") if name == "platform" else ()):
-                verdict.add(level, "missing", "not-read", "nothing is read after a broken event", name)
-    for name in bundle.files:
-        if name.startswith("events/") and name[7:].split(".jsonl")[0] not in chains:
-            verdict.add("framing", "violation", "events", f"{name} belongs to no chain of the manifest")
-    return chains
+def check_platform_head(event, chain, platform):
+    at, digest = event.head
+    if at in platform.by_sequence:
+        need(platform.by_sequence[at].hash == digest, "platformhead names another event than platform has")
+    elif platform.whole:
+        need(platform.broken, "platformhead names an event that platform does not have")
+    elif not chain.name.endswith(".beats"):
+        raise Absent(f"platform event {at}, which platformhead names, is not here")
 
 
-def check_platform_heads(verdict, chains):
-    platform = chains["platform"]
-    for chain in chains.values():
-        for event in (e for e in chain.events if "platformhead" in e.h):
-            def step():
-                at, digest = int(event.h["platformhead"][:20]), event.h["platformhead"][21:]
-                if at in platform.by_sequence:
-                    need(platform.by_sequence[at].hash == digest, "platformhead names another event than platform has")
-                elif platform.form == "whole":
-                    need(platform.broken, "platformhead names an event that platform does not have")
-                elif not chain.name.endswith(".beats"):
-                    raise Absent(f"platform event {at}, which platformhead names, is not here")
-            verdict.check("chain", "platformhead", chain.name, event.at, step)
-
-
-def check_sparse(verdict, bundle, platform, checkpoints):
+def check_sparse(verdict, bundle, platform, notes):
     """Every event of a sparse chain under its one checkpoint, and that one ends with recorded heads."""
-    sizes = sorted(checkpoints)
-    if len(sizes) != 1:
-        verdict.add("tree", "missing", "proof", "a sparse chain has exactly one checkpoint", platform.name)
+    if len(notes) != 1:
+        verdict.add("tree", "missing", "a sparse chain has exactly one checkpoint", platform.name)
         return
-    size, (data, root) = sizes[0], checkpoints[sizes[0]]
+    [(size, (note, root))] = notes.items()
     last = platform.by_sequence.get(size - 1)
-    if root is None:
-        return
     if last is None or last.family != "heads":
-        verdict.add("tree", "missing", "proof", "the checkpoint does not end with recorded heads", platform.name)
-    for raw, sequence in ((raw, int(strict(raw)["sequence"])) for raw in platform.raws):
-        def step():
-            name = f"proofs/{platform.name}/{sequence:020}.tlog-proof"
-            if name not in bundle.files:
-                raise Absent(f"{name} is missing")
-            proof, _, note = bundle.files[name].partition(b"\n\n")
-            lines = proof.decode().split("\n")
-            need(lines[:2] == ["c2sp.org/tlog-proof@v1", f"index {sequence}"] and note == data, "the proof is of another event or checkpoint")
-            included(raw, sequence, size, [unbase64(part, 32) for part in lines[2:]], root)
-        verdict.check("tree", "proof", platform.name, sequence, step)
+        verdict.add("tree", "missing", "the checkpoint does not end with recorded heads", platform.name)
+    for data in platform.raws if root else ():
+        sequence = int(exact(data)["sequence"])
+        verdict.check("tree", platform.name, sequence, check_proof, bundle, platform.name, (data, sequence), (note, size, root))
+
+
+def check_proof(bundle, chain, event, checkpoint):
+    (data, sequence), (note, size, root) = event, checkpoint
+    name = f"proofs/{chain}/{sequence:020}.tlog-proof"
+    if name not in bundle.files:
+        raise Absent(f"{name} is missing")
+    proof, _, under = bundle.files[name].partition(b"\n\n")
+    kind, index, *path = proof.decode().split("\n")
+    same = (kind, index, under) == ("c2sp.org/tlog-proof@v1", f"index {sequence}", note)
+    need(same, "the proof is of another event or checkpoint")
+    included(data, sequence, size, [unbase64(part, 32) for part in path], root)
+
+
+def check_tenant(verdict, bundle, chains, keys, used, name):
+    tenant = Tenant(bundle, chains[name], chains["platform"], keys, used)
+    beats = chains.get(f"{name}.beats")
+    for chain in (chains[name], beats) if beats else (chains[name],):
+        for event in chain.events:
+            for digest in (event.b or {}).get("blobs", []):
+                verdict.check("evidence", chain.name, event.at, bundle.blob, digest)
+            for digest in (event.b or {}).get("attachments", []):
+                verdict.check("evidence", chain.name, event.at, bundle.attachment, digest)
+            if event.unknown:
+                verdict.add("evidence", "missing", f"{event.h['type']} is not known here", chain.name, event.at)
+            elif keys.genesis:
+                verdict.check("evidence", chain.name, event.at, tenant.apply, event)
 
 
 def verify(data, genesis=None):
+    """The verdict on a bundle, with the ledger's id and the number of events; without them where it cannot be read."""
     verdict = Verdict()
-    none = {"witnesses", "projections", "mirrors"}
-
-    def report(ledger=None, count=0):
-        levels = {level: "none" if level in none else verdict.status(level) for level in LEVELS}
-        return levels, verdict, ledger, count
-
-    def stop(kind, message):
-        verdict.add("framing", kind, "bundle", message)
-        for level in LEVELS[1:]:
-            verdict.add(level, "missing", "not-read", "the bundle could not be read")
-        return report()
-
     try:
-        files, damaged = read_zip(data)
-        for name in damaged:
-            verdict.add("framing", "violation", "crc", f"{name} has another CRC-32")
-        manifest = read_manifest(verdict, files)
-        need(re.fullmatch("[0-9a-f]{64}", manifest["ledger"]) and "platform" in manifest["chains"], "not a manifest")
-        if zstd is None and any(name.endswith(".zst") for name in files):
-            raise Absent("a chain is compressed with zstd, which needs Python 3.14")
-    except Absent as error:
-        return stop("missing", str(error))
-    except (Bad, KeyError, TypeError, ValueError, AttributeError, RecursionError, struct.error) as error:
-        return stop("violation", str(error))
-    bundle, ledger, used = Bundle(files), manifest["ledger"], set()
-    chains = read_chains(verdict, bundle, manifest)
-    platform, keys = chains["platform"], Keys(manifest["ledger"])
-    for event in (e for e in platform.events if e.family == "keys"):
-        verdict.check("keys", "statement", "platform", event.at, keys.follow, event)
+        bundle = Bundle(verdict, data)
+    except (Absent, Bad, *MALFORMED) as error:
+        verdict.add("framing", "missing" if isinstance(error, Absent) else "violation", str(error))
+        for level in LEVELS[1:]:
+            verdict.add(level, "missing", "the bundle could not be read")
+        return verdict, None, 0
+    order = sorted(bundle.forms, key=lambda name: (name != "platform", name))
+    chains = {name: read_chain(verdict, bundle, name, bundle.forms[name]["form"]) for name in order}
+    platform, keys, used = chains["platform"], Keys(bundle.ledger), set()
+    heads = Heads(bundle, chains, keys)
+    for event in platform.events:
+        if event.family == "keys":
+            verdict.check("keys", "platform", event.at, keys.follow, event)
+        if event.fact == "enrolled":
+            verdict.check("evidence", "platform", event.at, check_enrolment, bundle.ledger, event.b)
+        heads.fold(verdict, event)
     if keys.genesis is None:
-        if not platform.broken:
-            verdict.add("keys", "violation", "statement", "no keys.created at platform 0", "platform")
+        verdict.check("keys", "platform", None, need, platform.broken, "no keys.created at platform 0")
         for level in ("evidence", "checkpoints"):
-            verdict.add(level, "missing", "no-keys", "no keys to check it with")
-    if genesis and keys.genesis and genesis not in (ledger, base64.b64encode(keys.genesis).decode(), keys.genesis.hex()):
-        verdict.add("keys", "violation", "pin", "another genesis key than the pinned one")
-    whole = platform.form == "whole"
-    heads = (whole_heads if whole else sparse_heads)(verdict, bundle, chains)
-    check_platform_heads(verdict, chains)
-    for event in (e for e in platform.events if (e.family, e.fact) == ("approver", "enrolled")):
-        verdict.check("evidence", "enrolment", "platform", event.at, check_enrolment, ledger, event.b)
-    checkpoints = {}
-    for name in sorted(name for name in files if name.startswith("checkpoints/")):
+            verdict.add(level, "missing", "no keys to check it with")
+    elif genesis not in (None, bundle.ledger, base64.b64encode(keys.genesis).decode(), keys.genesis.hex()):
+        verdict.add("keys", "violation", "another genesis key than the pinned one")
+    if not platform.broken:
+        keys.check_ends(verdict, platform)
+    for chain in chains.values():
+        for event in (event for event in chain.events if event.head):
+            verdict.check("chain", chain.name, event.at, check_platform_head, event, chain, platform)
+    notes = {}
+    for name in sorted(name for name in bundle.files if re.fullmatch(NAMES, name) and name.startswith("checkpoints/")):
         _, owner, size = name.removesuffix(".note").split("/")
-        if owner not in chains:
-            verdict.add("framing", "violation", "manifest", f"{name} belongs to no chain")
-        elif keys.genesis:
-            root = verdict.check("checkpoints", "note", owner, int(size), check_note, keys, heads, chains[owner], files[name], int(size))
-            checkpoints.setdefault(owner, {})[int(size)] = (files[name], root)
-    if not whole:
-        check_sparse(verdict, bundle, platform, checkpoints.get("platform", {}))
-    for name in chains:
-        if name == "platform" or name.endswith(".beats"):
-            continue
-        tenant = Tenant(bundle, chains[name], chains, keys, heads, used)
-        beats = chains[f"{name}.beats"].events if f"{name}.beats" in chains else []
-        for event in chains[name].events + beats:
-            place = ("evidence", "evidence", event.h["source"].split("/")[-1], event.at)
-            for digest in event.b.get("blobs", []) if event.b else []:
-                verdict.check(*place, bundle.blob, digest)
-            for digest in event.b.get("attachments", []) if event.b else []:
-                if bundle.has(digest):
-                    verdict.check(*place, bundle.blob, digest)
-            if keys.genesis:
-                verdict.check(*place, tenant.apply, event)
-    for name in files:
-        if name.startswith("blobs/") and name not in bundle.named and not any(chain.broken for chain in chains.values()):
-            verdict.add("framing", "violation", "blob", f"no body names {name}")
-    decided = any(e.fact in ("assessed", "authorized") for chain in chains.values() for e in chain.events)
-    if decided:
-        verdict.add("policy", "missing", "no-engine", "this verifier has no Cedar")
-    else:
-        none.add("policy")
-    return report(ledger, sum(chain.count for chain in chains.values()))
+        if owner in chains and keys.genesis:
+            place = ("checkpoints", owner, int(size))
+            root = verdict.check(*place, keys.check_note, chains[owner], bundle.files[name], int(size))
+            notes.setdefault(owner, {})[int(size)] = (bundle.files[name], root)
+    if not platform.whole:
+        check_sparse(verdict, bundle, platform, notes.get("platform", {}))
+    for name in order:
+        if name != "platform" and not name.endswith(".beats"):
+            check_tenant(verdict, bundle, chains, keys, used, name)
+    for name in bundle.files if not any(chain.broken for chain in chains.values()) else ():
+        if name.startswith("blobs/") and name not in bundle.named:
+            verdict.add("framing", "violation", f"no body names {name}")
+    if any(event.fact in ("assessed", "authorized") for chain in chains.values() for event in chain.events):
+        verdict.add("policy", "missing", "this verifier has no Cedar")
+    return verdict, bundle.ledger, sum(chain.count() for chain in chains.values())
 
 
 def main():
@@ -232,20 +193,23 @@ def main():
     except OSError as error:
         print(error, file=sys.stderr)
         return 64
-    levels, verdict, ledger, count = verify(data, arguments.genesis)
-    violated = "violation" in levels.values()
-    open_levels = [level for level, status in levels.items() if status == "unchecked" and level not in arguments.allow]
-    code = 1 if violated else 2 if open_levels else 0
+    verdict, ledger, count = verify(data, arguments.genesis)
+    levels = {level: verdict.status(level) for level in LEVELS}
+    for level in ("witnesses", "projections", "mirrors", "policy"):
+        if level != "policy" or levels[level] == "verified":
+            levels[level] = "none"
+    unchecked = {level for level, status in levels.items() if status == "unchecked"} - set(arguments.allow)
+    code = 1 if "violation" in levels.values() else 2 if unchecked else 0
     word = ("verified", "violation", "incomplete")[code] + ("" if arguments.genesis else " (unpinned)")
-    first = {"chain": verdict.first[1], "sequence": verdict.first[2]} if verdict.first else None
     if arguments.json:
-        print(json.dumps({"verdict": word, "exit": code, "ledger": ledger, "events": count, "levels": levels, "first_bad": first, "found": verdict.seen}))
-    else:
-        print(f"{word}: {count} events of ledger {ledger}")
-        for level, status in levels.items():
-            print(f"  {level:12} {status}")
-        for item in verdict.seen[:50]:
-            print(f"  {item['kind']}: {item['level']} {item['chain'] or ''} {'' if item['sequence'] is None else item['sequence']}: {item['message']}")
+        first = {"chain": verdict.first[1], "sequence": verdict.first[2]} if verdict.first else None
+        said = {"verdict": word, "exit": code, "ledger": ledger, "events": count, "levels": levels}
+        print(json.dumps(said | {"first_bad": first, "found": verdict.found}))
+        return code
+    print(f"{word}: {count} events of ledger {ledger}", *(f"  {level:12} {status}" for level, status in levels.items()), sep="\n")
+    for item in verdict.found[:50]:
+        place = " ".join(str(part) for part in (item["level"], item["chain"], item["sequence"]) if part is not None)
+        print(f"  {item['kind']}: {place}: {item['message']}")
     return code
 
 

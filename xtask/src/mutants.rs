@@ -23,7 +23,7 @@ struct Mutant {
 }
 
 const fn check(check: &'static str, find: &'static str, replace: &'static str) -> Mutant {
-    let file = "crates/evidence/src/checks.rs";
+    let file = "crates/evidence/src/checks/steps.rs";
     Mutant {
         check,
         file,

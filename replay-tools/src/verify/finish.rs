@@ -24,6 +24,7 @@ pub(super) fn finish(
     run.not_read(&mut findings);
     run.commands.finish(run.source, &mut findings)?;
     run.resolve_sightings(&mut findings)?;
+    run.check_ends(&mut findings);
     run.check_heads(&mut findings)?;
     let signed = run.check_checkpoints(&mut findings)?;
     run.check_sparse(&mut findings)?;
@@ -159,6 +160,17 @@ impl Run<'_> {
             }
         }
         Ok(())
+    }
+
+    /// The end of a key says in its own append where it ends on each chain.
+    fn check_ends(&self, findings: &mut Findings) {
+        if self.platform.is_broken() {
+            return;
+        }
+        for at in self.platform.unrecorded_ends() {
+            let message = "a key ends, and no heads are recorded in the same append";
+            findings.violation(Level::Keys, "key-end", "platform", at, message);
+        }
     }
 
     /// Recorded heads against the chains that they are of.

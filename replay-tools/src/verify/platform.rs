@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use countersign_chain::{json, merkle};
 use countersign_events::{Event, approver::Approver, chain::Chain, heads::Recorded, keys::Keys};
 use countersign_evidence::{Envelope, KeyHistory, PublicKey, Role};
-use countersign_ids::{Digest, EventHash, LedgerId, Sequence};
+use countersign_ids::{CommandId, Digest, EventHash, LedgerId, Sequence};
 use serde::{Deserialize, Serialize};
 
 use super::blobs::Blobs;
@@ -66,6 +66,8 @@ pub(crate) struct Platform {
     /// The sequence at which a list of heads could not be read: from there on nothing can be said about roots.
     lost: Option<u64>,
     pending: BTreeSet<Sequence>,
+    /// Statements that end a key and in whose append no heads were recorded (yet), with that append's command.
+    unrecorded: BTreeMap<Sequence, CommandId>,
     ends: BTreeMap<Sequence, BTreeMap<String, u64>>,
     claims: Vec<HeadClaim>,
     broken: bool,
@@ -98,6 +100,7 @@ impl Platform {
             leaves: LeafTree::default(),
             lost: None,
             pending: BTreeSet::new(),
+            unrecorded: BTreeMap::new(),
             ends: BTreeMap::new(),
             claims: Vec::new(),
             broken: false,
@@ -141,6 +144,11 @@ impl Platform {
         self.ends
             .get(&statement)
             .map(|sizes| sizes.get(chain).copied().unwrap_or(0))
+    }
+
+    /// The statements that end a key without recording, in the same append, where it ends on each chain.
+    pub(crate) fn unrecorded_ends(&self) -> impl Iterator<Item = u64> + '_ {
+        self.unrecorded.keys().map(|at| at.get())
     }
 
     /// What recorded heads say about chains.
@@ -250,6 +258,7 @@ impl Platform {
             .map_err(|error| bad(RULE, error))?;
         if !statement.end.is_empty() {
             self.pending.insert(at);
+            self.unrecorded.insert(at, seen.header.commandid);
         }
         let mut witnesses = statement
             .add
@@ -280,6 +289,8 @@ impl Platform {
                 .map(|head| (head.chain.clone(), head.size))
                 .collect(),
         };
+        let command = seen.header.commandid;
+        self.unrecorded.retain(|_, ended_by| *ended_by != command);
         for statement in std::mem::take(&mut self.pending) {
             self.ends.insert(statement, sizes.clone());
         }

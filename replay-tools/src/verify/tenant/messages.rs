@@ -243,6 +243,9 @@ impl Tenant {
             Stage::Over
         };
         let site = run.object.site.clone();
+        if run.stage == Stage::Over {
+            self.free(action)?;
+        }
         need(
             outcome.result == result,
             RULE,

@@ -71,6 +71,8 @@ struct Site {
     invitation: Option<(Digest, Time)>,
     generation: u64,
     connector: Option<ConnectorId>,
+    /// The action whose order is out: no other is authorised here until it is over.
+    held_by: Option<ActionId>,
 }
 
 impl Site {
@@ -307,11 +309,19 @@ impl Tenant {
         let run = self.run(action)?;
         let open = from.contains(&run.stage);
         run.stage = Stage::Over;
+        self.free(action)?;
         need(
             open,
             "action-stage",
             "an action ends that had ended, or whose order had left",
         )
+    }
+
+    /// The order of an action is out no more: its site is free for the next.
+    fn free(&mut self, action: &ActionId) -> Checked {
+        let site = self.run(action)?.object.site.clone();
+        self.site(&site)?.held_by.take_if(|by| by == action);
+        Ok(())
     }
 
     fn registered(&mut self, site: &SiteId) -> Checked {

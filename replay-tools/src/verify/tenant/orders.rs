@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use countersign_events::action::{Authorized, Delivered};
 use countersign_evidence::ring::NotHeld;
 use countersign_evidence::{
-    Decision, Order, PinnedDocument, PublicKey, Role, Scope, VerifiedOrder,
+    Decision, Order, PinnedDocument, PublicKey, Role, Scope, VerifiedOrder, checks,
 };
 use countersign_ids::{ApproverId, Digest, Sequence, limits};
 
@@ -32,7 +32,14 @@ impl Tenant {
         let (stage, round) = (run.stage, run.round.as_ref().map(|round| round.number));
         run.stage = Stage::Authorized;
         run.order = Some((*verified.digest(), seen.header.sequence));
+        let site = run.object.site.clone();
+        let busy = self.site(&site)?.held_by.replace(authorized.action.clone());
         held?;
+        need(
+            busy.is_none(),
+            "site-held",
+            "an order for a site while the order of another action is out there",
+        )?;
         need(
             order.ledger == ledger && order.chain == chain,
             RULE,
@@ -48,6 +55,7 @@ impl Tenant {
             RULE,
             "an order in another round than the last",
         )?;
+        checks::action(order, &authorized.action, seen.header).map_err(|error| bad(RULE, error))?;
         self.check_action(authorized, order)?;
         self.check_receiver(order)?;
         check_times(seen, order)?;
@@ -234,12 +242,19 @@ impl Tenant {
         const RULE: &str = "delivery";
         let run = self.run(&delivered.action)?;
         let (order, stage) = (run.order, run.stage);
+        let out = matches!(
+            stage,
+            Stage::Authorized | Stage::Delivered | Stage::Unresolved
+        );
         need(
-            matches!(stage, Stage::Authorized | Stage::Delivered),
+            out,
             "action-stage",
             "delivers what was answered, or never authorised",
         )?;
-        run.stage = Stage::Delivered;
+        // What is unresolved may be handed out again; it stays unresolved until the connector settles it.
+        if stage != Stage::Unresolved {
+            run.stage = Stage::Delivered;
+        }
         let (digest, at) = order.ok_or_else(|| bad(RULE, "a delivery without an order"))?;
         need(
             digest == delivered.order_digest,

@@ -1,7 +1,4 @@
-//! The checks that a connector makes of every order, as named steps in their order; an auditor makes the same ones.
-//!
-//! Every fact about the site is an argument, the clock too: nothing is looked up here. [`check_order`] runs all steps
-//! that need no look at the site, [`CheckedOrder::check_site`] the last two. docs/format.md, "The connector's checks".
+//! The steps themselves, each a pure function of the order and of what the caller knows, in their order.
 
 use std::collections::BTreeSet;
 
@@ -14,6 +11,7 @@ use countersign_ids::{
 };
 use serde::Deserialize;
 
+use super::RELEASE_ROLLBACK;
 use crate::delivery::Delivery;
 use crate::document::PinnedDocument;
 use crate::dsse::Envelope;
@@ -23,168 +21,7 @@ use crate::order::{Order, VerifiedOrder};
 use crate::refusal::Refusal;
 use crate::ring::KeyRing;
 use crate::statement::{Decision, Scope, SignedStatement, VerifiedStatement};
-use crate::wire::{JsonObject, OrDash, PublicKey};
-
-/// The kind of action that brings a release back: the only one that passes in mode rollback-only.
-pub const RELEASE_ROLLBACK: &str = "release.rollback";
-
-/// What the connector knows of itself and its site, without looking at the site.
-#[derive(Debug, Clone, Copy)]
-pub struct Facts<'a> {
-    /// What it may still do.
-    pub mode: Mode,
-    /// Who it is.
-    pub connector: &'a ConnectorId,
-    /// The generation of its pairing.
-    pub generation: u64,
-    /// The document in force; it also names ledger, chain and site.
-    pub document: &'a PinnedDocument,
-    /// The keys of the ledger, by the statements that the connector follows.
-    pub ring: &'a KeyRing,
-    /// The last checkpoint that it accepted.
-    pub accepted: TreeHead,
-    /// Nonces of orders that it saw.
-    pub nonces: &'a BTreeSet<Nonce>,
-    /// The sequence of the last order that it accepted.
-    pub last_sequence: Option<Sequence>,
-    /// Digests of statements that it executed under, kept until their `not_after`.
-    pub executed: &'a BTreeSet<Digest>,
-    /// Its own clock.
-    pub now: Time,
-}
-
-/// What the connector found when it looked at the site for this order.
-#[derive(Debug, Clone, Copy)]
-pub struct SiteNow<'a> {
-    /// The state, in the form of the precondition.
-    pub current: &'a JsonObject,
-    /// SHA-256 of the rollback plan as it was proved just now, `-` where there is none.
-    pub rollback_digest: OrDash<Digest>,
-}
-
-/// A check that did not pass, and as much of the order as may be believed.
-#[derive(Debug, Clone, PartialEq, thiserror::Error)]
-#[error("{refusal}")]
-pub struct Refused {
-    /// The check.
-    pub refusal: Refusal,
-    /// SHA-256 of the payload delivered: what the refusal answers. None where no order could be read.
-    pub order_digest: Option<Digest>,
-    /// The order, where its signature was good: its nonce is persisted.
-    pub order: Option<Box<VerifiedOrder>>,
-}
-
-/// An order that passed every check but those of the site.
-#[derive(Debug, Clone, PartialEq)]
-pub struct CheckedOrder {
-    order: VerifiedOrder,
-    statements: Vec<VerifiedStatement>,
-    checkpoint: TreeHead,
-    ring: KeyRing,
-}
-
-/// An order that passed every check: what the connector may execute, and what it persists in `Prepared` first.
-#[derive(Debug, Clone, PartialEq)]
-pub struct PassedOrder(CheckedOrder);
-
-/// Runs every check that needs no look at the site, in the order of the format.
-pub fn check_order(delivery: &Delivery, facts: &Facts<'_>) -> Result<CheckedOrder, Refused> {
-    let opened = Opened::open(delivery).map_err(|refusal| Refused {
-        refusal,
-        order_digest: None,
-        order: None,
-    })?;
-    let order_digest = Some(opened.envelope.payload_digest());
-    let unsigned = |refusal| Refused {
-        refusal,
-        order_digest,
-        order: None,
-    };
-    mode(&opened.order, facts.mode).map_err(unsigned)?;
-    let ring = follow_keys(facts.ring, &delivery.keys).map_err(unsigned)?;
-    let order = signature(&opened.envelope, &ring).map_err(unsigned)?;
-    let signed = |refusal| Refused {
-        refusal,
-        order_digest,
-        order: Some(Box::new(order.clone())),
-    };
-    let (statements, checkpoint) =
-        check_signed(&opened, order.order(), delivery, facts, &ring).map_err(signed)?;
-    Ok(CheckedOrder {
-        order,
-        statements,
-        checkpoint,
-        ring,
-    })
-}
-
-fn check_signed(
-    opened: &Opened,
-    order: &Order,
-    delivery: &Delivery,
-    facts: &Facts<'_>,
-    ring: &KeyRing,
-) -> Result<(Vec<VerifiedStatement>, TreeHead), Refusal> {
-    audience(
-        order,
-        &Audience::of(facts.document, facts.connector, facts.generation),
-    )?;
-    document(order, facts.document)?;
-    time(order, facts.now)?;
-    unseen(order, facts.nonces, facts.last_sequence)?;
-    action(order, &opened.action, &opened.header)?;
-    let statements = statements(order, facts.document, facts.now, facts.executed)?;
-    let checkpoint = proofs(opened, delivery, ring, facts.accepted)?;
-    Ok((statements, checkpoint))
-}
-
-impl CheckedOrder {
-    /// The order.
-    pub const fn order(&self) -> &Order {
-        self.order.order()
-    }
-
-    /// Runs the last two checks: the precondition and the readiness of the rollback.
-    pub fn check_site(self, site: &SiteNow<'_>) -> Result<PassedOrder, Refused> {
-        let checked = precondition(self.order(), site.current)
-            .and_then(|()| readiness(self.order(), site.rollback_digest));
-        match checked {
-            Ok(()) => Ok(PassedOrder(self)),
-            Err(refusal) => Err(Refused {
-                refusal,
-                order_digest: Some(*self.order.digest()),
-                order: Some(Box::new(self.order)),
-            }),
-        }
-    }
-}
-
-impl PassedOrder {
-    /// The order.
-    pub const fn order(&self) -> &Order {
-        self.0.order.order()
-    }
-
-    /// SHA-256 of the order's payload.
-    pub const fn order_digest(&self) -> &Digest {
-        self.0.order.digest()
-    }
-
-    /// The statements that it consumes: their digests are kept until their `not_after`.
-    pub fn statements(&self) -> &[VerifiedStatement] {
-        &self.0.statements
-    }
-
-    /// The checkpoint that the connector accepts with it.
-    pub const fn checkpoint(&self) -> TreeHead {
-        self.0.checkpoint
-    }
-
-    /// The keys, the delivery's statements followed.
-    pub const fn ring(&self) -> &KeyRing {
-        &self.0.ring
-    }
-}
+use crate::wire::{JsonObject, OrDash, ProofHash, PublicKey};
 
 /// A delivery taken apart: bytes that fit together, nothing believed yet.
 #[derive(Debug, Clone, PartialEq)]
@@ -480,7 +317,7 @@ pub fn proofs(
     if !fits {
         return Err(Refusal::Malformed("a proof is too long".to_owned()));
     }
-    let nodes = |hashes: &[crate::wire::ProofHash]| {
+    let nodes = |hashes: &[ProofHash]| {
         hashes
             .iter()
             .map(|hash| *hash.as_bytes())
