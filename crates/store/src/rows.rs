@@ -3,9 +3,7 @@
 use std::collections::BTreeMap;
 
 use countersign_ids::ChainId;
-use countersign_projections::Rows;
 
-use crate::log::keys;
 use crate::log::project::ChainRows;
 use crate::{Error, Ledger};
 
@@ -43,13 +41,13 @@ impl RowRange {
 
 impl Ledger {
     /// One row of a projection in a chain.
-    #[must_use]
-    pub fn row(&self, projection: &str, chain: &ChainId, key: &[u8]) -> Option<Vec<u8>> {
-        ChainRows {
-            view: self.view(),
-            prefix: keys::rows(projection, chain),
-        }
-        .get(key)
+    pub fn row(
+        &self,
+        projection: &str,
+        chain: &ChainId,
+        key: &[u8],
+    ) -> Result<Option<Vec<u8>>, Error> {
+        ChainRows::of(self.view(), projection, chain).find(key)
     }
 
     /// Rows of a projection in a chain, in key order.

@@ -19,6 +19,9 @@ use crate::{Checkpoint, Entry, Error, Position};
 /// Events of a chain that stay in memory after the log has them, for readers who follow closely.
 const KEPT_EVENTS: usize = 16;
 
+/// Rows by their whole key; `None`: deleted.
+pub(crate) type ChangedRows = BTreeMap<Vec<u8>, Option<Vec<u8>>>;
+
 /// The durable state of all chains.
 #[derive(Debug)]
 pub(crate) struct View {
@@ -30,8 +33,8 @@ pub(crate) struct View {
     pub(crate) durable: watch::Sender<Position>,
     /// Everything before this position is folded into the projections.
     pub(crate) folded: watch::Sender<Position>,
-    /// Rows of projections that changed and are not in sled yet; `None`: deleted.
-    pub(crate) rows: RwLock<BTreeMap<Vec<u8>, Option<Vec<u8>>>>,
+    /// Rows of projections that changed and are not in sled yet.
+    pub(crate) rows: RwLock<ChangedRows>,
     /// Everything before this position is in the log, durably.
     pub(crate) logged: AtomicU64,
 }

@@ -11,13 +11,13 @@ use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
 use countersign_chain::ChainState;
-use countersign_ids::{ChainId, Sequence};
-use serde::{Deserialize, Serialize};
+use countersign_ids::ChainId;
 
-use super::blocks::{self, BLOCK_BYTES, BLOCK_EVENTS};
+use super::followed::Followed;
 use super::handover::{Ending, Handover, What, Woken, Written};
-use super::heads::{Accepted, Damage, HeadRow, event_place};
+use super::heads::{Accepted, Damage, event_place};
 use super::keys;
+use super::loaded::{Loaded, LogPosition};
 use super::project::Projector;
 use super::runs::IndexWriter;
 use super::{COMMAND_BYTES, EVENT_BYTES, open, recorded};
@@ -52,64 +52,6 @@ pub(crate) struct Behind {
     unsynced: Position,
 }
 
-/// One chain as the log's thread sees it.
-#[derive(Debug)]
-struct Followed {
-    chain: Arc<Chain>,
-    state: ChainState,
-    /// Events that are not in sled yet.
-    open: Vec<Entry>,
-    /// Blocks at the end of the chain that will be packed together.
-    small: Vec<Small>,
-    damaged: Option<Damage>,
-}
-
-/// A block that is not full.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Small {
-    first: Sequence,
-    events: usize,
-    bytes: usize,
-}
-
-/// How far into the journal the log reaches, and the last frame before, by which the two are known to belong together.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-pub(crate) struct LogPosition {
-    pub(crate) end: u64,
-    pub(crate) frame: u64,
-    pub(crate) crc: u32,
-}
-
-/// What a log holds when it is opened.
-#[derive(Debug)]
-pub(crate) struct Loaded {
-    pub(crate) heads: Vec<(keys::Number, HeadRow)>,
-    pub(crate) position: LogPosition,
-}
-
-/// Reads heads and position; a log whose rows do not parse is not to be trusted.
-pub(crate) fn load(db: &sled::Db) -> Result<Loaded, String> {
-    let told = |error: sled::Error| error.to_string();
-    let mut heads = Vec::new();
-    for item in db.scan_prefix(keys::HEADS) {
-        let (key, value) = item.map_err(told)?;
-        let number = key
-            .get(1..)
-            .and_then(|rest| rest.first_chunk())
-            .map(|number| u32::from_be_bytes(*number));
-        let row: HeadRow = serde_json::from_slice(&value)
-            .map_err(|error| format!("a head is malformed: {error}"))?;
-        heads.push((number.ok_or("a head has a malformed key")?, row));
-    }
-    let position = match db.get(keys::POSITION).map_err(told)? {
-        Some(value) => serde_json::from_slice(&value)
-            .map_err(|error| format!("its position is malformed: {error}"))?,
-        None if heads.is_empty() => LogPosition::default(),
-        None => return Err("it has no position".to_owned()),
-    };
-    Ok(Loaded { heads, position })
-}
-
 impl Behind {
     pub(crate) fn new(
         view: Arc<View>,
@@ -131,14 +73,7 @@ impl Behind {
             if let Some(Damage { at, reason }) = &row.damaged {
                 view.board.chain_damaged(&row.chain, *at, reason);
             }
-            let followed = Followed {
-                chain,
-                state: row.state,
-                open: Vec::new(),
-                small: row.small,
-                damaged: row.damaged,
-            };
-            chains.insert(row.chain, followed);
+            chains.insert(row.chain.clone(), Followed::restore(chain, row));
         }
         Self {
             view,
@@ -265,13 +200,7 @@ impl Behind {
         let followed = self
             .chains
             .entry(chain.id.clone())
-            .or_insert_with(|| Followed {
-                chain: Arc::clone(chain),
-                state: ChainState::genesis(&ledger, &chain.id),
-                open: Vec::new(),
-                small: Vec::new(),
-                damaged: None,
-            });
+            .or_insert_with(|| Followed::empty(&ledger, Arc::clone(chain)));
         if followed.damaged.is_some() {
             return Ok(());
         }
@@ -403,128 +332,5 @@ impl Behind {
             self.apply()?;
         }
         Ok(())
-    }
-}
-
-impl Followed {
-    fn row(&self, marks: Marks, batch: &mut sled::Batch) -> HeadRow {
-        let mut tree = self
-            .chain
-            .tree
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        for (subtree, node) in tree.take_fresh() {
-            batch.insert(keys::node(self.chain.number, subtree), node.as_slice());
-        }
-        HeadRow {
-            chain: self.chain.id.clone(),
-            state: self.state.clone(),
-            tree: tree.clone(),
-            recorded: self.chain.recorded(),
-            checkpoint: self.chain.checkpoint(),
-            small: self.small.clone(),
-            damaged: self.damaged.clone(),
-            marks,
-        }
-    }
-
-    /// Writes the open events as small blocks, or packs them with the small ones before into full blocks.
-    fn write_blocks(&mut self, db: &sled::Db, batch: &mut sled::Batch) -> Result<(), Error> {
-        if self.open.is_empty() {
-            return Ok(());
-        }
-        let events = self
-            .small
-            .iter()
-            .map(|small| small.events)
-            .sum::<usize>()
-            .saturating_add(self.open.len());
-        let bytes = self.small.iter().map(|small| small.bytes).sum::<usize>()
-            + self.open.iter().map(Entry::bytes).sum::<usize>();
-        let mut packer = Packer::new(
-            self.chain.number,
-            self.open.first().map_or(0, |entry| entry.sequence().get()),
-        );
-        if events >= BLOCK_EVENTS || bytes >= BLOCK_BYTES {
-            let small = std::mem::take(&mut self.small);
-            let read = |small: &Small| {
-                blocks::read_whole(db, self.chain.number, small.first, small.events)
-            };
-            // A block that cannot be read stays as it is: whoever reads it heals it.
-            if let Some(blocks) = small
-                .iter()
-                .map(read)
-                .collect::<Result<Option<Vec<_>>, _>>()?
-            {
-                packer.next = small.first().map_or(packer.next, |small| small.first.get());
-                for small in &small {
-                    blocks::remove(batch, db, self.chain.number, small.first)?;
-                }
-                for record in blocks.iter().flatten() {
-                    packer.add(record, batch)?;
-                }
-            }
-        }
-        for entry in self.open.drain(..) {
-            packer.add(entry.record(), batch)?;
-        }
-        self.small.extend(packer.finish(batch)?);
-        Ok(())
-    }
-}
-
-/// Collects events into blocks and writes the full ones.
-struct Packer {
-    chain: keys::Number,
-    first: u64,
-    next: u64,
-    raw: Vec<u8>,
-}
-
-impl Packer {
-    const fn new(chain: keys::Number, first: u64) -> Self {
-        Self {
-            chain,
-            first,
-            next: first,
-            raw: Vec::new(),
-        }
-    }
-
-    fn add(
-        &mut self,
-        record: &countersign_chain::Record,
-        batch: &mut sled::Batch,
-    ) -> Result<(), Error> {
-        if self.raw.is_empty() {
-            self.first = self.next;
-        }
-        let event = blocks::raw([record]);
-        let full = self.next.saturating_sub(self.first) >= BLOCK_EVENTS as u64;
-        if !self.raw.is_empty()
-            && (full || self.raw.len().saturating_add(event.len()) > BLOCK_BYTES)
-        {
-            blocks::write(batch, self.chain, Sequence::new(self.first), &self.raw)?;
-            self.raw.clear();
-            self.first = self.next;
-        }
-        self.raw.extend_from_slice(&event);
-        self.next = self.next.saturating_add(1);
-        Ok(())
-    }
-
-    /// Writes what is left; a block that is not full is given back.
-    fn finish(self, batch: &mut sled::Batch) -> Result<Option<Small>, Error> {
-        if self.raw.is_empty() {
-            return Ok(None);
-        }
-        blocks::write(batch, self.chain, Sequence::new(self.first), &self.raw)?;
-        let events = usize::try_from(self.next.saturating_sub(self.first)).unwrap_or(usize::MAX);
-        let small = Small {
-            first: Sequence::new(self.first),
-            events,
-            bytes: self.raw.len(),
-        };
-        Ok((events < BLOCK_EVENTS && self.raw.len() < BLOCK_BYTES).then_some(small))
     }
 }

@@ -17,6 +17,8 @@ pub(crate) const BLOCK_EVENTS: usize = 256;
 /// The most bytes of events in a block, unless one event alone is larger; also the most bytes in one value.
 pub(crate) const BLOCK_BYTES: usize = 96 * 1024;
 const LEVEL: i32 = 1;
+/// How often a block is looked up again that was packed into another one while it was read.
+const MOVED_TRIES: u32 = 64;
 /// What one block can decompress to: one event with the largest header and body, and room to spare.
 const UNPACKED_BYTES_MAX: usize = 2 * 1024 * 1024;
 
@@ -55,26 +57,51 @@ pub(crate) fn remove(
 }
 
 /// Reads the block that holds `sequence`, or the last one before it: its first sequence and its events.
+///
+/// A block of several parts may be packed into another one while its parts are collected. What was found is then looked up
+/// again; the same bytes twice are what the log holds, and `None` if they are no block.
 pub(crate) fn read(
     db: &sled::Db,
     chain: Number,
     sequence: Sequence,
 ) -> Result<Option<(Sequence, Vec<Record>)>, Error> {
-    let last = db
-        .range(keys::block(chain, Sequence::ZERO, 0)..=keys::block(chain, sequence, u8::MAX))
-        .next_back();
-    let Some(found) = last
-        .transpose()?
-        .and_then(|(key, _)| keys::block_place(&key))
-    else {
+    let mut before = None;
+    for _ in 0..MOVED_TRIES {
+        let Some(found) = find(db, chain, sequence)? else {
+            return Ok(None);
+        };
+        if let Some(records) = unpack(&found.1) {
+            return Ok(Some((found.0, records)));
+        }
+        if before.as_ref() == Some(&found) {
+            return Ok(None);
+        }
+        before = Some(found);
+    }
+    Ok(None)
+}
+
+/// The first sequence and the bytes of the last block that begins at or before `sequence`.
+fn find(
+    db: &sled::Db,
+    chain: Number,
+    sequence: Sequence,
+) -> Result<Option<(Sequence, Vec<u8>)>, Error> {
+    let range = keys::block(chain, Sequence::ZERO, 0)..=keys::block(chain, sequence, u8::MAX);
+    let Some((key, last)) = db.range(range).next_back().transpose()? else {
         return Ok(None);
     };
-    let first = found.0;
+    let Some((first, parts)) = keys::block_place(&key) else {
+        return Ok(None);
+    };
     let mut value = Vec::new();
-    for part in db.range(keys::block(chain, first, 0)..=keys::block(chain, first, u8::MAX)) {
-        value.extend_from_slice(&part?.1);
+    for part in 0..parts {
+        // A part that is gone leaves bytes that are no block.
+        let part = db.get(keys::block(chain, first, part))?;
+        value.extend_from_slice(part.as_deref().unwrap_or_default());
     }
-    Ok(unpack(&value).map(|records| (first, records)))
+    value.extend_from_slice(&last);
+    Ok(Some((first, value)))
 }
 
 /// The events of the block that begins at `first`; `None` unless it is there with so many events.
@@ -109,4 +136,82 @@ pub(crate) fn raw<'a>(records: impl IntoIterator<Item = &'a Record>) -> Vec<u8> 
         .into_iter()
         .for_each(|event| record::encode(&mut raw, event));
     raw
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    use countersign_chain::Body;
+    use countersign_ids::Salt;
+
+    use super::*;
+
+    const SMALL: u64 = 4;
+
+    /// An event whose bytes do not compress, so that a block of them has several parts.
+    fn event(number: u64, bytes: usize) -> Record {
+        let mut noise = vec![0; bytes];
+        let mut reader = blake3::Hasher::new()
+            .update(&number.to_be_bytes())
+            .finalize_xof();
+        reader.fill(&mut noise);
+        Record {
+            header: number.to_be_bytes().to_vec(),
+            body: Body::Present {
+                salt: Salt::from_bytes([0; 16]),
+                bytes: noise,
+            },
+        }
+    }
+
+    fn put(db: &sled::Db, events: &[Record], size: u64) {
+        let mut batch = sled::Batch::default();
+        for first in (0..events.len() as u64).step_by(usize::try_from(SMALL).unwrap()) {
+            remove(&mut batch, db, 0, Sequence::new(first)).unwrap();
+        }
+        for (first, block) in (0..)
+            .step_by(usize::try_from(size).unwrap())
+            .zip(events.chunks(usize::try_from(size).unwrap()))
+        {
+            write(&mut batch, 0, Sequence::new(first), &raw(block)).unwrap();
+        }
+        db.apply_batch(batch).unwrap();
+    }
+
+    #[test]
+    fn an_event_is_found_while_its_blocks_are_packed() {
+        let dir = tempfile::tempdir().unwrap();
+        let db = sled::open(dir.path()).unwrap();
+        // Small blocks of one part; packed, they have three.
+        let events: Vec<Record> = (0..16).map(|number| event(number, 16 * 1024)).collect();
+        put(&db, &events, SMALL);
+        let done = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                for _ in 0..150 {
+                    put(&db, &events, 16);
+                    put(&db, &events, SMALL);
+                }
+                done.store(true, Ordering::SeqCst);
+            });
+            while !done.load(Ordering::SeqCst) {
+                for wanted in [5_u64, 10, 15] {
+                    let (first, records) = read(&db, 0, Sequence::new(wanted)).unwrap().unwrap();
+                    let place = usize::try_from(wanted - first.get()).unwrap();
+                    assert_eq!(records[place], events[usize::try_from(wanted).unwrap()]);
+                }
+            }
+        });
+    }
+
+    #[test]
+    fn a_block_that_stays_damaged_is_none() {
+        let dir = tempfile::tempdir().unwrap();
+        let db = sled::open(dir.path()).unwrap();
+        let events: Vec<Record> = (0..16).map(|number| event(number, 16 * 1024)).collect();
+        put(&db, &events, 16);
+        db.remove(keys::block(0, Sequence::ZERO, 1)).unwrap();
+        assert_eq!(read(&db, 0, Sequence::new(3)).unwrap(), None);
+    }
 }

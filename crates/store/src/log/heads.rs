@@ -5,7 +5,7 @@ use countersign_ids::{ChainId, RequestDigest, Sequence};
 use serde::{Deserialize, Serialize};
 
 use super::COMMAND_BYTES;
-use super::behind::Small;
+use super::followed::Small;
 use super::keys::Number;
 use crate::tree::Tree;
 use crate::write::chains::Marks;

@@ -5,9 +5,11 @@
 pub(crate) mod behind;
 pub(crate) mod blocks;
 pub(crate) mod filter;
+pub(crate) mod followed;
 pub(crate) mod handover;
 pub(crate) mod heads;
 pub(crate) mod keys;
+pub(crate) mod loaded;
 pub(crate) mod open;
 pub(crate) mod project;
 pub(crate) mod recorded;

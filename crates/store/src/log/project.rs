@@ -3,17 +3,19 @@
 //! A projection that fails on an event stops in that chain, by name, and says so until it is opened with code that can; the
 //! other chains and projections go on. Rows that changed are visible at once and in sled a little later.
 
+use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, PoisonError};
+use std::sync::{Arc, PoisonError, RwLock};
 
 use countersign_events::Event;
 use countersign_ids::ChainId;
-use countersign_projections::{Change, Folded, Projection, Rows};
+use countersign_projections::{Change, Folded, Projection, Rows, Stop};
 use serde::{Deserialize, Serialize};
 
 use super::keys;
 use crate::options::Projections;
-use crate::view::{Chain, View};
+use crate::status::chain_of;
+use crate::view::{Chain, ChangedRows, View};
 use crate::{Entry, Error};
 
 /// Events that are read at a time when a projection catches up.
@@ -91,14 +93,9 @@ impl Projector {
             // Behind: `catch_up` brings it here, from the log.
             return Ok(());
         }
-        let rows = ChainRows {
-            view,
-            prefix: keys::rows(projection.name(), &chain.id),
-        };
+        let rows = ChainRows::of(view, projection.name(), &chain.id);
         let changes = match event {
-            Ok(event) => projection
-                .fold(&rows, &folded(entry, event.as_ref()))
-                .map_err(|error| error.to_string()),
+            Ok(event) => rows.checked(projection.fold(&rows, &folded(entry, event.as_ref()))),
             Err(reason) => Err(reason.clone()),
         };
         match changes {
@@ -210,20 +207,50 @@ fn clear(view: &View, prefix: &[u8]) -> Result<(), Error> {
 
 /// The rows of one projection in one chain, as its fold sees them.
 pub(crate) struct ChainRows<'a> {
-    pub(crate) view: &'a View,
-    pub(crate) prefix: Vec<u8>,
+    changed: &'a RwLock<ChangedRows>,
+    db: &'a sled::Db,
+    prefix: Vec<u8>,
+    /// The first row that could not be read: what was folded from it does not count.
+    failed: RefCell<Option<Error>>,
 }
 
-impl ChainRows<'_> {
+impl<'a> ChainRows<'a> {
+    pub(crate) fn of(view: &'a View, projection: &str, chain: &ChainId) -> Self {
+        Self {
+            changed: &view.rows,
+            db: &view.log.db,
+            prefix: keys::rows(projection, chain),
+            failed: RefCell::default(),
+        }
+    }
+
+    /// One row, changed or stored.
+    pub(crate) fn find(&self, key: &[u8]) -> Result<Option<Vec<u8>>, Error> {
+        let key = [self.prefix.as_slice(), key].concat();
+        if let Some(changed) = self
+            .changed
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get(&key)
+        {
+            return Ok(changed.clone());
+        }
+        Ok(self.db.get(key)?.map(|value| value.to_vec()))
+    }
+
+    /// What a fold made of these rows, unless one of them could not be read.
+    fn checked(&self, made: Result<Vec<Change>, Stop>) -> Result<Vec<Change>, String> {
+        match self.failed.take() {
+            Some(error) => Err(format!("a row cannot be read: {}", chain_of(&error))),
+            None => made.map_err(|stop| stop.to_string()),
+        }
+    }
+
     fn change(&self, changes: Vec<Change>) {
         if changes.is_empty() {
             return;
         }
-        let mut rows = self
-            .view
-            .rows
-            .write()
-            .unwrap_or_else(PoisonError::into_inner);
+        let mut rows = self.changed.write().unwrap_or_else(PoisonError::into_inner);
         for change in changes {
             let (key, value) = match change {
                 Change::Put { key, value } => (key, Some(value)),
@@ -236,23 +263,10 @@ impl ChainRows<'_> {
 
 impl Rows for ChainRows<'_> {
     fn get(&self, key: &[u8]) -> Option<Vec<u8>> {
-        let key = [self.prefix.as_slice(), key].concat();
-        if let Some(changed) = self
-            .view
-            .rows
-            .read()
-            .unwrap_or_else(PoisonError::into_inner)
-            .get(&key)
-        {
-            return changed.clone();
-        }
-        self.view
-            .log
-            .db
-            .get(key)
-            .ok()
-            .flatten()
-            .map(|value| value.to_vec())
+        self.find(key).unwrap_or_else(|error| {
+            self.failed.borrow_mut().get_or_insert(error);
+            None
+        })
     }
 }
 
@@ -305,5 +319,40 @@ impl View {
                 value,
             })
             .collect())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_row_that_cannot_be_read_is_an_error_and_no_missing_row() {
+        let dir = tempfile::tempdir().unwrap();
+        let filled = sled::open(dir.path()).unwrap();
+        for number in 0..2000_u32 {
+            filled.insert(number.to_be_bytes(), vec![7; 1000]).unwrap();
+        }
+        drop(filled);
+        let db = sled::open(dir.path()).unwrap();
+        std::fs::OpenOptions::new()
+            .write(true)
+            .open(dir.path().join("db"))
+            .unwrap()
+            .set_len(0)
+            .unwrap();
+        let changed = RwLock::default();
+        let rows = ChainRows {
+            changed: &changed,
+            db: &db,
+            prefix: Vec::new(),
+            failed: RefCell::default(),
+        };
+        let failed = (0..2000_u32).find(|number| rows.find(&number.to_be_bytes()).is_err());
+        let failed = failed.unwrap().to_be_bytes();
+        assert_eq!(rows.get(&failed), None);
+        let stopped = rows.checked(Ok(Vec::new())).unwrap_err();
+        assert!(stopped.starts_with("a row cannot be read: "), "{stopped}");
+        assert!(rows.checked(Ok(Vec::new())).is_ok());
     }
 }

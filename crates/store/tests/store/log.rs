@@ -102,6 +102,7 @@ fn wait_folded(ledger: &Ledger) {
 fn count(ledger: &Ledger, chain_id: &str) -> Option<String> {
     ledger
         .row("test-counts", &chain(chain_id), b"count/created")
+        .unwrap()
         .map(|value| String::from_utf8(value).unwrap())
 }
 
