@@ -64,7 +64,7 @@ impl Ledger {
             ..Audit::default()
         };
         let mut rebuild = Rebuild::new(projections);
-        for item in Reader::open(self.layout().root())?.journal()? {
+        for item in Reader::of(self.layout().clone())?.journal()? {
             let Item::Events { position, records } = item? else {
                 continue;
             };

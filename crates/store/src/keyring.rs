@@ -15,14 +15,15 @@ use countersign_ids::{BodyKey, DataSubject, EventId};
 use zeroize::Zeroizing;
 
 use crate::Error;
+use crate::disk::{Disk, Part};
 use crate::entropy::Entropy;
-use crate::journal::file::{confirm, replace, sync_dir};
 
 type Secret = Zeroizing<[u8; 32]>;
 
 /// The keyring of one data directory.
 #[derive(Debug)]
 pub(crate) struct Keyring {
+    disk: Disk,
     dir: PathBuf,
     keys: Mutex<BTreeMap<DataSubject, Secret>>,
 }
@@ -35,8 +36,9 @@ pub(crate) struct Sealed {
 }
 
 impl Keyring {
-    pub(crate) const fn new(dir: PathBuf) -> Self {
+    pub(crate) const fn new(disk: Disk, dir: PathBuf) -> Self {
         Self {
+            disk,
             dir,
             keys: Mutex::new(BTreeMap::new()),
         }
@@ -130,17 +132,14 @@ impl Keyring {
         let failed = |error| Error::io(&path, error);
         let mut keys = self.keys.lock().unwrap_or_else(PoisonError::into_inner);
         keys.remove(subject);
-        if path.is_file() {
+        if self.disk.is_file(&path) {
             // The bytes go before the name does; where the file system writes elsewhere this does no harm.
-            let file = std::fs::OpenOptions::new()
-                .write(true)
-                .open(&path)
-                .map_err(failed)?;
-            std::os::unix::fs::FileExt::write_all_at(&file, &[0; 64], 0).map_err(failed)?;
-            file.sync_all().map_err(failed)?;
-            std::fs::remove_file(&path).map_err(failed)?;
+            let file = self.disk.open_to_write(&path).map_err(failed)?;
+            file.write_at(Part::Erasure, &[0; 64], 0).map_err(failed)?;
+            file.sync_all(Part::Erasure).map_err(failed)?;
+            self.disk.remove(Part::Erasure, &path).map_err(failed)?;
         }
-        sync_dir(&self.dir).map_err(failed)
+        self.disk.sync_dir(Part::Erasure, &self.dir).map_err(failed)
     }
 
     fn path(&self, subject: &DataSubject) -> PathBuf {
@@ -153,7 +152,7 @@ impl Keyring {
             return Ok(Some(key.clone()));
         }
         let path = self.path(subject);
-        let text = match std::fs::read(&path) {
+        let text = match self.disk.read(&path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             other => Zeroizing::new(other.map_err(|error| Error::io(&path, error))?),
         };
@@ -166,7 +165,8 @@ impl Keyring {
         };
         hex::decode_to_slice(text.as_slice(), key.as_mut_slice()).map_err(malformed)?;
         // Whoever made it may have died before its name was durable.
-        confirm(&path).map_err(|error| Error::io(&path, error))?;
+        let confirmed = self.disk.confirm(Part::Key, &path);
+        confirmed.map_err(|error| Error::io(&path, error))?;
         keys.insert(subject.clone(), key.clone());
         Ok(Some(key))
     }
@@ -179,7 +179,8 @@ impl Keyring {
         }
         let key = Secret::new(entropy.draw().map_err(|error| Error::io(&path, error))?);
         let text = Zeroizing::new(hex::encode(key.as_slice()));
-        replace(&path, text.as_bytes(), 0o600).map_err(|error| Error::io(&path, error))?;
+        let written = self.disk.replace(Part::Key, &path, text.as_bytes(), 0o600);
+        written.map_err(|error| Error::io(&path, error))?;
         keys.insert(subject.clone(), key.clone());
         Ok(key)
     }
@@ -212,7 +213,7 @@ mod tests {
     #[test]
     fn the_sealed_body_of_the_format_page_opens_with_its_key_in_its_place_only() {
         let dir = tempfile::tempdir().unwrap();
-        let ring = Keyring::new(dir.path().to_path_buf());
+        let ring = Keyring::new(Disk::default(), dir.path().to_path_buf());
         let subject: DataSubject = "d1".parse().unwrap();
         std::fs::write(ring.path(&subject), vector("sealed.key")).unwrap();
         let source = format!("/ledgers/{}/chains/bakery", vector("ledger"));

@@ -6,18 +6,15 @@
 //! DATA/keys/         private keys (0600), keyring of data subjects      DATA/blobs/sha256/<2>/<62>
 //! ```
 
-use std::fs::{File, OpenOptions};
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use countersign_chain::ledger_id;
 use countersign_ids::LedgerId;
-use rustix::fs::{FlockOperation, flock};
 use serde::{Deserialize, Serialize};
 
 use crate::Error;
+use crate::disk::{self, Disk, Part};
 use crate::journal::Position;
-use crate::journal::file::{create_dir, replace};
 use crate::journal::scan::{self, Scan};
 
 /// The format version of a data directory.
@@ -26,6 +23,7 @@ const FORMAT: u32 = 1;
 /// The paths in one data directory.
 #[derive(Debug, Clone)]
 pub struct Layout {
+    disk: Disk,
     root: PathBuf,
 }
 
@@ -33,9 +31,19 @@ impl Layout {
     /// The layout under `root`, whether anything is there or not.
     #[must_use]
     pub fn new(root: &Path) -> Self {
+        Self::on(Disk::default(), root)
+    }
+
+    pub(crate) fn on(disk: Disk, root: &Path) -> Self {
         Self {
+            disk,
             root: root.to_path_buf(),
         }
+    }
+
+    /// The disk on which everything but sled lies.
+    pub(crate) const fn disk(&self) -> &Disk {
+        &self.disk
     }
 
     /// The data directory.
@@ -87,28 +95,30 @@ impl Layout {
     /// Whether a ledger was made here; a creation that died half-way does not count.
     #[must_use]
     pub fn is_ledger(&self) -> bool {
-        self.description().is_file()
+        self.disk.is_file(&self.description())
     }
 
     /// Whether anything was ever written to a journal here. A creation that died half-way leaves a blank one, and nothing can
     /// be in it, because the description is written last.
     pub(crate) fn holds_events(&self) -> Result<bool, Error> {
         let journal = self.journal();
-        if !journal.exists() {
+        if !self.disk.is_dir(&journal) {
             return Ok(false);
         }
-        let blank = match scan::segments(&journal)?.as_slice() {
+        let segments = scan::segments(&self.disk, &journal)?;
+        let blank = match segments.as_slice() {
             [] => true,
             [only] => {
-                let mut scan = Scan::new(&journal, Position::ZERO, Position::ZERO)?;
+                let mut scan = Scan::new(&self.disk, &journal, Position::ZERO, Position::ZERO)?;
                 scan.next_frame()?.is_none()
                     && scan.end().torn.is_none()
                     && only.base == Position::ZERO
             }
             _ => false,
         };
-        if blank {
-            drop(std::fs::remove_dir_all(&journal));
+        for segment in segments.iter().filter(|_| blank) {
+            let removed = self.disk.remove(Part::Segment, &segment.path);
+            removed.map_err(|error| Error::io(&segment.path, error))?;
         }
         Ok(!blank)
     }
@@ -121,11 +131,12 @@ impl Layout {
             self.keyring(),
             self.blobs(),
         ] {
-            create_dir(&dir).map_err(|error| Error::io(&dir, error))?;
+            let created = self.disk.create_dir(Part::Layout, &dir);
+            created.map_err(|error| Error::io(&dir, error))?;
         }
         for secret in [self.keys(), self.keyring()] {
-            let mode = std::os::unix::fs::PermissionsExt::from_mode(0o700);
-            std::fs::set_permissions(&secret, mode).map_err(|error| Error::io(&secret, error))?;
+            let restricted = self.disk.restrict(&secret, 0o700);
+            restricted.map_err(|error| Error::io(&secret, error))?;
         }
         Ok(())
     }
@@ -165,12 +176,13 @@ impl Description {
             path: layout.root.clone(),
             reason: reason.to_owned(),
         };
-        let text = match std::fs::read_to_string(&path) {
+        let text = match layout.disk.read(&path) {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
                 return Err(foreign("`ledger.toml` is missing"));
             }
             other => other.map_err(|error| Error::io(&path, error))?,
         };
+        let text = String::from_utf8(text).map_err(|_| foreign("`ledger.toml` is no text"))?;
         let toml: Toml = toml::from_str(&text).map_err(|error| foreign(error.message()))?;
         if toml.format != FORMAT {
             return Err(foreign("this program does not know its format version"));
@@ -192,50 +204,38 @@ impl Description {
             hex::encode(self.genesis)
         );
         let path = layout.description();
-        replace(&path, text.as_bytes(), 0o644).map_err(|error| Error::io(&path, error))
+        let written = layout
+            .disk
+            .replace(Part::Description, &path, text.as_bytes(), 0o644);
+        written.map_err(|error| Error::io(&path, error))
     }
 }
 
 /// Held while a process has the ledger open; the system releases it when the process ends, however it ends.
 #[derive(Debug)]
-pub(crate) struct Lock(File);
-
-impl Drop for Lock {
-    /// Said out loud, because a child that is being started at this moment still shares the open file.
-    fn drop(&mut self) {
-        if let Err(error) = flock(&self.0, FlockOperation::Unlock) {
-            tracing::debug!(%error, "the lock goes with its file");
-        }
-    }
+pub(crate) struct Lock {
+    _held: disk::Lock,
 }
 
 impl Lock {
     /// For the process that writes.
     pub(crate) fn exclusive(layout: &Layout) -> Result<Self, Error> {
-        Self::take(layout, FlockOperation::NonBlockingLockExclusive)
+        Self::take(layout, true)
     }
 
     /// For a reader that needs a stopped ledger: keeps a writer from starting meanwhile.
     pub(crate) fn shared(layout: &Layout) -> Result<Self, Error> {
-        Self::take(layout, FlockOperation::NonBlockingLockShared)
+        Self::take(layout, false)
     }
 
-    fn take(layout: &Layout, operation: FlockOperation) -> Result<Self, Error> {
+    fn take(layout: &Layout, exclusive: bool) -> Result<Self, Error> {
         let path = layout.lock();
-        let file = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .mode(0o600)
-            .open(&path)
-            .map_err(|error| Error::io(&path, error))?;
-        match flock(&file, operation) {
-            Ok(()) => Ok(Self(file)),
-            Err(rustix::io::Errno::WOULDBLOCK) => Err(Error::Locked {
+        let taken = layout.disk.lock(&path, exclusive);
+        let _held = taken
+            .map_err(|error| Error::io(&path, error))?
+            .ok_or_else(|| Error::Locked {
                 path: layout.root.clone(),
-            }),
-            Err(error) => Err(Error::io(&path, error.into())),
-        }
+            })?;
+        Ok(Self { _held })
     }
 }

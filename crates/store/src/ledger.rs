@@ -57,7 +57,7 @@ struct Threads {
 impl Ledger {
     /// Makes an empty ledger of a genesis key in an empty or absent directory; [`Ledger::open`] opens it.
     pub fn create(root: &Path, genesis: [u8; 32], options: &Options) -> Result<Description, Error> {
-        let layout = Layout::new(root);
+        let layout = Layout::on(options.disk.clone(), root);
         if layout.is_ledger() || layout.holds_events()? {
             return Err(Error::Exists {
                 path: root.to_path_buf(),
@@ -65,7 +65,7 @@ impl Ledger {
         }
         layout.create_dirs()?;
         let _lock = Lock::exclusive(&layout)?;
-        Journal::create(&layout.journal(), options.segment_bytes, &options.faults)
+        Journal::create(layout.disk(), &layout.journal(), options.segment_bytes)
             .map_err(|error| Error::io(&layout.journal(), error))?;
         let description = Description::of(genesis);
         // Last, because this file is what makes the directory a ledger.
@@ -75,10 +75,10 @@ impl Ledger {
 
     /// Opens a ledger and brings everything behind the journal up to it.
     pub fn open(root: &Path, options: Options) -> Result<Self, Error> {
-        let layout = Layout::new(root);
+        let layout = Layout::on(options.disk.clone(), root);
         let description = Description::read(&layout)?;
         let lock = Lock::exclusive(&layout)?;
-        let blobs = Blobs::new(layout.blobs());
+        let blobs = Blobs::new(layout.disk().clone(), layout.blobs());
         let Recovered {
             view,
             mut behind,
@@ -110,7 +110,7 @@ impl Ledger {
             threads: Mutex::new(Some(Threads { writer, log })),
             handover,
             entropy: Entropy::new(),
-            keyring: Keyring::new(layout.keyring()),
+            keyring: Keyring::new(layout.disk().clone(), layout.keyring()),
             clock: options.clock,
             lag_bytes_max: options.lag_bytes_max,
             blobs,

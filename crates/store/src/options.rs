@@ -5,7 +5,7 @@ use std::sync::Arc;
 use countersign_projections::Projection;
 
 use crate::clock::{Clock, SystemClock};
-use crate::journal::Faults;
+use crate::disk::Disk;
 
 /// How to open a ledger.
 #[derive(Debug, Clone)]
@@ -18,8 +18,8 @@ pub struct Options {
     pub clock: Arc<dyn Clock>,
     /// The read models that are kept.
     pub projections: Projections,
-    /// Makes writes fail, in tests.
-    pub faults: Faults,
+    /// Where everything but sled lies.
+    pub disk: Disk,
 }
 
 impl Default for Options {
@@ -29,7 +29,7 @@ impl Default for Options {
             lag_bytes_max: 64 * 1024 * 1024,
             clock: Arc::new(SystemClock::default()),
             projections: Projections::all(),
-            faults: Faults::default(),
+            disk: Disk::default(),
         }
     }
 }

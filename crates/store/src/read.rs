@@ -48,9 +48,13 @@ pub enum Item {
 impl Reader {
     /// Finds the ledger in a directory.
     pub fn open(root: &Path) -> Result<Self, Error> {
-        let layout = Layout::new(root);
+        Self::of(Layout::new(root))
+    }
+
+    /// The same for a ledger whose disk may be simulated.
+    pub(crate) fn of(layout: Layout) -> Result<Self, Error> {
         let description = Description::read(&layout)?;
-        let blobs = Blobs::new(layout.blobs());
+        let blobs = Blobs::new(layout.disk().clone(), layout.blobs());
         Ok(Self {
             layout,
             description,
@@ -88,7 +92,12 @@ impl Reader {
 
     /// The journal from `position`, which is where an [`Item`] ended or the beginning.
     pub fn journal_from(&self, position: Position) -> Result<Items, Error> {
-        let scan = Scan::new(&self.layout.journal(), position, Position::ZERO)?;
+        let scan = Scan::new(
+            self.layout.disk(),
+            &self.layout.journal(),
+            position,
+            Position::ZERO,
+        )?;
         Ok(Items {
             scan,
             from: position,
@@ -99,10 +108,9 @@ impl Reader {
     /// Bytes of all segment files, for progress.
     pub fn journal_bytes(&self) -> Result<u64, Error> {
         let mut bytes = 0_u64;
-        for segment in scan::segments(&self.layout.journal())? {
-            let length = std::fs::metadata(&segment.path)
-                .map_err(|error| Error::io(&segment.path, error))?
-                .len();
+        for segment in scan::segments(self.layout.disk(), &self.layout.journal())? {
+            let length = self.layout.disk().length(&segment.path);
+            let length = length.map_err(|error| Error::io(&segment.path, error))?;
             bytes = bytes.saturating_add(length);
         }
         Ok(bytes)

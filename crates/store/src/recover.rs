@@ -20,7 +20,7 @@ use crate::log::handover::{What, Written};
 use crate::log::loaded::{Loaded, LogPosition, load};
 use crate::log::project::Projector;
 use crate::log::runs::{Index, IndexWriter};
-use crate::log::{COMMAND_BYTES, EVENT_BYTES, Log, keys, open, take_damaged_mark};
+use crate::log::{COMMAND_BYTES, EVENT_BYTES, Log, forget_damage, is_marked_damaged, keys, open};
 use crate::status::Board;
 use crate::view::{Chain, View};
 use crate::write::chains::{Appender, Marks};
@@ -45,11 +45,10 @@ pub(crate) fn recover(
     let (view, mut behind, from) = open_log(layout, description, options, blobs)?;
     let failed = |error| Error::io(&layout.journal(), error);
     // The log must not take in what a power cut could still remove from the journal.
-    harden(&layout.journal(), from, &options.faults)?;
+    harden(layout.disk(), &layout.journal(), from)?;
     let (end, footer) = replay(layout, &view, &mut behind, from)?;
-    let (dir, faults) = (layout.journal(), &options.faults);
-    let journal =
-        Journal::open(&dir, options.segment_bytes, faults, end, footer).map_err(failed)?;
+    let (disk, dir) = (layout.disk(), layout.journal());
+    let journal = Journal::open(disk, &dir, options.segment_bytes, end, footer).map_err(failed)?;
     behind.catch_up()?;
     behind.apply()?;
     behind.sync()?;
@@ -111,7 +110,7 @@ fn replay(
     behind: &mut Behind,
     from: Position,
 ) -> Result<(End, Footer), Error> {
-    let mut scan = Scan::new(&layout.journal(), from, from)?;
+    let mut scan = Scan::new(layout.disk(), &layout.journal(), from, from)?;
     let mut footer = Footer::default();
     while let Some(frame) = scan.next_frame()? {
         let written = read_frame(view, &frame, &mut footer)?;
@@ -144,8 +143,11 @@ fn trusted_log(
     board: &Board,
 ) -> Result<(sled::Db, Loaded), Error> {
     let dir = layout.sled();
-    if take_damaged_mark(layout) {
-        set_aside(layout, board, "it was found damaged while it was read")?;
+    if is_marked_damaged(layout) {
+        if dir.exists() {
+            set_aside(layout, board, "it was found damaged while it was read")?;
+        }
+        forget_damage(layout);
     }
     match open::open(&dir, ledger)? {
         Ok(db) => match load(&db).and_then(|loaded| verified(layout, ledger, &db, loaded)) {
@@ -186,8 +188,12 @@ fn verified(
 ) -> Result<Loaded, String> {
     let position = loaded.position;
     if position.end > 0 {
-        let found = scan::frame_at(&layout.journal(), Position::new(position.frame))
-            .map_err(|error| error.to_string())?;
+        let found = scan::frame_at(
+            layout.disk(),
+            &layout.journal(),
+            Position::new(position.frame),
+        )
+        .map_err(|error| error.to_string())?;
         // Where the journal holds no frame at all, the scan decides whether it lost one.
         if found.is_some_and(|found| {
             found.head.crc() != position.crc || found.end.get() != position.end

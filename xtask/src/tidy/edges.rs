@@ -69,12 +69,16 @@ pub(super) fn check(metadata: &Metadata) -> Vec<Finding> {
         };
         for dependency in &package.dependencies {
             let used = dependency.name.as_str();
+            // A crate may use itself in its tests, with a feature that only tests have.
+            let for_tests = dependency.kind.as_deref() == Some("dev");
+            if for_tests && used == name {
+                continue;
+            }
             if place(used).is_some_and(|other| other >= own) {
                 findings.push(Finding(format!(
                     "`{name}` uses `{used}`, which stands below it"
                 )));
             }
-            let for_tests = dependency.kind.as_deref() == Some("dev");
             if !for_tests && CORE.contains(&name) && EFFECTS.contains(&used) {
                 findings.push(Finding(format!(
                     "`{name}` is core and may not use `{used}`"

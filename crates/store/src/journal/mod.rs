@@ -1,13 +1,11 @@
 //! The journal: preallocated segment files of frames, the truth that everything else is made from.
 //!
 //! - `frame`: the bytes of one frame;
-//! - `file`: what is asked of the file system;
 //! - `scan`: reading frames in order, and telling a torn tail from damage (design rule 5.2);
 //! - `segment`: appending frames in groups, one fdatasync a group;
 //! - `footer`: what a sealed segment says about itself;
 //! - `record`: events inside a frame.
 
-pub(crate) mod file;
 pub(crate) mod footer;
 pub(crate) mod frame;
 pub(crate) mod record;
@@ -16,7 +14,6 @@ pub(crate) mod segment;
 #[cfg(test)]
 mod tests;
 
-pub use file::Faults;
 pub(crate) use frame::Kind;
 
 use std::fmt;

@@ -6,13 +6,12 @@
 //! whose `durable_to` lies beyond, and no floor (the position that sled reached). Otherwise they are damage, and so is
 //! anything behind a `closed` frame.
 
-use std::fs::File;
 use std::io;
-use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 use super::frame::{self, Bad, HEAD_BYTES, Head, Kind};
 use super::{Position, bytes};
+use crate::disk::{Disk, File};
 
 /// How much is read from a segment at a time.
 const WINDOW_BYTES: usize = 1024 * 1024;
@@ -88,14 +87,13 @@ pub(crate) fn file_name(base: Position) -> String {
 }
 
 /// The segments of a journal directory, in order.
-pub(crate) fn segments(dir: &Path) -> Result<Vec<SegmentFile>, Error> {
+pub(crate) fn segments(disk: &Disk, dir: &Path) -> Result<Vec<SegmentFile>, Error> {
     let failed = |source| Error::Io {
         path: dir.to_path_buf(),
         source,
     };
     let mut found = Vec::new();
-    for entry in std::fs::read_dir(dir).map_err(failed)? {
-        let name = entry.map_err(failed)?.file_name();
+    for name in disk.list(dir).map_err(failed)? {
         let base = name
             .to_str()
             .and_then(|name| name.strip_suffix(".seg"))
@@ -113,14 +111,18 @@ pub(crate) fn segments(dir: &Path) -> Result<Vec<SegmentFile>, Error> {
 }
 
 /// The frame that begins at `position`, if a whole one does.
-pub(crate) fn frame_at(dir: &Path, position: Position) -> Result<Option<Frame>, Error> {
-    let Some(segment) = segments(dir)?
+pub(crate) fn frame_at(
+    disk: &Disk,
+    dir: &Path,
+    position: Position,
+) -> Result<Option<Frame>, Error> {
+    let Some(segment) = segments(disk, dir)?
         .into_iter()
         .rfind(|segment| segment.base <= position)
     else {
         return Ok(None);
     };
-    let mut window = Window::open(segment)?;
+    let mut window = Window::open(disk, segment)?;
     window.offset = position.since(window.base);
     match window.frame()? {
         Found::Frame(frame) => Ok(Some(frame)),
@@ -131,6 +133,7 @@ pub(crate) fn frame_at(dir: &Path, position: Position) -> Result<Option<Frame>, 
 /// Reads frames one after another.
 #[derive(Debug)]
 pub(crate) struct Scan {
+    disk: Disk,
     segments: std::vec::IntoIter<SegmentFile>,
     current: Option<Window>,
     floor: Position,
@@ -142,8 +145,13 @@ pub(crate) struct Scan {
 
 impl Scan {
     /// Reads from the beginning of the segment that holds `from`; `floor` was durable for certain.
-    pub(crate) fn new(dir: &Path, from: Position, floor: Position) -> Result<Self, Error> {
-        let mut segments = segments(dir)?;
+    pub(crate) fn new(
+        disk: &Disk,
+        dir: &Path,
+        from: Position,
+        floor: Position,
+    ) -> Result<Self, Error> {
+        let mut segments = segments(disk, dir)?;
         let first = segments.iter().rposition(|segment| segment.base <= from);
         let segments = match first {
             Some(first) => segments.split_off(first),
@@ -151,6 +159,7 @@ impl Scan {
         };
         let next = segments.first().map_or(from, |segment| segment.base);
         let mut scan = Self {
+            disk: disk.clone(),
             segments: segments.into_iter(),
             current: None,
             floor,
@@ -219,7 +228,7 @@ impl Scan {
             ));
         }
         self.sealed = false;
-        self.current = Some(Window::open(segment)?);
+        self.current = Some(Window::open(&self.disk, segment)?);
         Ok(())
     }
 
@@ -320,8 +329,8 @@ struct Window {
 }
 
 impl Window {
-    fn open(segment: SegmentFile) -> Result<Self, Error> {
-        let file = File::open(&segment.path).map_err(|source| Error::Io {
+    fn open(disk: &Disk, segment: SegmentFile) -> Result<Self, Error> {
+        let file = disk.open(&segment.path).map_err(|source| Error::Io {
             path: segment.path.clone(),
             source,
         })?;
@@ -387,8 +396,10 @@ impl Window {
             let mut buffer = std::mem::take(&mut self.buffer);
             let left = usize::try_from(self.length()?.saturating_sub(at)).unwrap_or(usize::MAX);
             buffer.resize(length.max(WINDOW_BYTES).min(left), 0);
-            let read =
-                read_at(&self.file, &mut buffer, at).map_err(|source| self.failed(source))?;
+            let read = self
+                .file
+                .read_at(&mut buffer, at)
+                .map_err(|source| self.failed(source))?;
             buffer.truncate(read);
             self.buffer = buffer;
             self.buffer_at = at;
@@ -412,11 +423,7 @@ impl Window {
     }
 
     fn length(&self) -> Result<u64, Error> {
-        Ok(self
-            .file
-            .metadata()
-            .map_err(|source| self.failed(source))?
-            .len())
+        self.file.length().map_err(|source| self.failed(source))
     }
 
     /// Behind the last byte of the file that is not zero.
@@ -429,7 +436,10 @@ impl Window {
                 .ok()
                 .and_then(|part| buffer.get_mut(..part))
                 .unwrap_or_default();
-            let read = read_at(&self.file, part, start).map_err(|source| self.failed(source))?;
+            let read = self
+                .file
+                .read_at(part, start)
+                .map_err(|source| self.failed(source))?;
             if let Some(last) = part
                 .get(..read)
                 .unwrap_or_default()
@@ -481,17 +491,4 @@ impl Window {
         }
         Ok(None)
     }
-}
-
-fn read_at(file: &File, buffer: &mut [u8], at: u64) -> io::Result<usize> {
-    let mut read = 0;
-    while let Some(rest) = buffer.get_mut(read..).filter(|rest| !rest.is_empty()) {
-        match file.read_at(rest, at.saturating_add(bytes(read))) {
-            Ok(0) => break,
-            Ok(more) => read = read.saturating_add(more),
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(read)
 }

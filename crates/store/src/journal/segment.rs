@@ -12,11 +12,11 @@ use std::thread::JoinHandle;
 
 use countersign_ids::{ChainId, EventHash, Sequence};
 
-use super::file::{Faults, Segment, sync_dir};
 use super::footer::Footer;
 use super::frame::{self, HEAD_BYTES, Kind};
 use super::scan::{self, End, Scan, file_name, segments};
 use super::{Position, bytes};
+use crate::disk::{Disk, File, Part};
 
 const SPARE: &str = "next.tmp";
 
@@ -33,8 +33,8 @@ pub(crate) struct Placed {
 pub(crate) struct Journal {
     dir: PathBuf,
     segment_bytes: u64,
-    faults: Faults,
-    file: Segment,
+    disk: Disk,
+    file: File,
     base: Position,
     allocated: u64,
     /// Everything before this position is fdatasynced.
@@ -47,15 +47,15 @@ pub(crate) struct Journal {
 
 #[derive(Debug)]
 struct Spare {
-    made: Arc<Mutex<Option<io::Result<Segment>>>>,
-    thread: JoinHandle<()>,
+    made: Arc<Mutex<Option<io::Result<File>>>>,
+    thread: Option<JoinHandle<()>>,
 }
 
 impl Journal {
     /// Makes the first segment of a new journal.
-    pub(crate) fn create(dir: &Path, segment_bytes: u64, faults: &Faults) -> io::Result<()> {
-        Segment::create(&dir.join(file_name(Position::ZERO)), segment_bytes, faults)?;
-        sync_dir(dir)
+    pub(crate) fn create(disk: &Disk, dir: &Path, segment_bytes: u64) -> io::Result<()> {
+        create(disk, &dir.join(file_name(Position::ZERO)), segment_bytes)?;
+        disk.sync_dir(Part::Segment, dir)
     }
 
     /// Opens for appending at `end`, as a scan found it: a torn tail is cut off, and so is the `closed` frame of a clean stop,
@@ -63,31 +63,31 @@ impl Journal {
     ///
     /// `footer` holds what stands in the last segment already.
     pub(crate) fn open(
+        disk: &Disk,
         dir: &Path,
         segment_bytes: u64,
-        faults: &Faults,
         end: End,
         footer: Footer,
     ) -> io::Result<Self> {
-        let last = segments(dir)
+        let last = segments(disk, dir)
             .ok()
             .and_then(|mut all| all.pop())
             .ok_or(io::ErrorKind::NotFound)?;
-        let file = Segment::open(&last.path, faults)?;
+        let file = disk.open_to_write(&last.path)?;
         let at = end.closed.unwrap_or(end.position);
         let length = if end.sealed {
             at.since(last.base)
         } else {
-            file.len()?.max(segment_bytes)
+            file.length()?.max(segment_bytes)
         };
-        file.blank(at.since(last.base), length)?;
-        sync_dir(dir)?;
-        drop(std::fs::remove_file(dir.join(SPARE)));
-        let allocated = file.len()?;
+        file.blank(Part::Recovery, at.since(last.base), length)?;
+        disk.sync_dir(Part::Recovery, dir)?;
+        remove_spare(disk, dir)?;
+        let allocated = file.length()?;
         let mut journal = Self {
             dir: dir.to_path_buf(),
             segment_bytes,
-            faults: faults.clone(),
+            disk: disk.clone(),
             file,
             base: last.base,
             allocated,
@@ -148,10 +148,21 @@ impl Journal {
 
     /// Makes the open group durable.
     pub(crate) fn commit(&mut self) -> io::Result<()> {
+        self.commit_as(Part::Group)
+    }
+
+    /// Makes the frame of a clean stop durable. Nothing is written after it.
+    pub(crate) fn close(&mut self) -> io::Result<()> {
+        self.commit()?;
+        self.push(Kind::Closed, &[]);
+        self.commit_as(Part::Closed)
+    }
+
+    fn commit_as(&mut self, part: Part) -> io::Result<()> {
         if self.group.is_empty() && !self.failed {
             return Ok(());
         }
-        let done = self.write_group();
+        let done = self.write_group(part);
         if let Err(error) = done {
             self.failed = true;
             return Err(error);
@@ -160,7 +171,7 @@ impl Journal {
         self.group.clear();
         if self.spare.is_none() && self.durable.since(self.base).saturating_mul(2) > self.allocated
         {
-            self.spare = Spare::make(&self.dir, self.segment_bytes, &self.faults);
+            self.spare = Spare::make(&self.disk, &self.dir, self.segment_bytes);
         }
         Ok(())
     }
@@ -170,13 +181,13 @@ impl Journal {
         self.failed = true;
     }
 
-    fn write_group(&self) -> io::Result<()> {
+    fn write_group(&self, part: Part) -> io::Result<()> {
         if self.failed {
             return Err(io::Error::other("an earlier write failed"));
         }
         self.file
-            .write_at(&self.group, self.durable.since(self.base))?;
-        self.file.sync()
+            .write_at(part, &self.group, self.durable.since(self.base))?;
+        self.file.sync(part)
     }
 
     /// Seals the current segment and begins the next, with room for one frame with `payload` bytes.
@@ -184,7 +195,7 @@ impl Journal {
         self.commit()?;
         let footer = self.footer.payload();
         self.push(Kind::Footer, &footer);
-        self.commit()?;
+        self.commit_as(Part::Footer)?;
         let rolled = self.begin_next(bytes(payload).saturating_add(bytes(HEAD_BYTES)));
         if rolled.is_err() {
             self.failed = true;
@@ -198,19 +209,21 @@ impl Journal {
         let spare = match self.spare.take().map(Spare::wait) {
             Some(Ok(spare)) => spare,
             Some(Err(_)) | None => {
-                drop(std::fs::remove_file(self.dir.join(SPARE)));
-                Segment::create(&self.dir.join(SPARE), self.segment_bytes, &self.faults)?
+                remove_spare(&self.disk, &self.dir)?;
+                create(&self.disk, &self.dir.join(SPARE), self.segment_bytes)?
             }
         };
-        if needed > spare.len()? {
-            spare.allocate(needed)?;
-            spare.sync()?;
+        if needed > spare.length()? {
+            spare.allocate(Part::Segment, needed)?;
+            spare.sync_all(Part::Segment)?;
         }
-        std::fs::rename(self.dir.join(SPARE), &path)?;
-        sync_dir(&self.dir)?;
+        self.disk
+            .rename(Part::Segment, &self.dir.join(SPARE), &path)?;
+        self.disk.sync_dir(Part::Segment, &self.dir)?;
         // The blank rest of the sealed segment is given back; it is no loss if this does not survive a power cut.
-        self.file.truncate(base.since(self.base))?;
-        self.allocated = spare.len()?;
+        self.file.set_length(Part::Segment, base.since(self.base))?;
+        self.file.sync_all(Part::Segment)?;
+        self.allocated = spare.length()?;
         self.file = spare;
         self.base = base;
         self.footer = Footer::default();
@@ -224,11 +237,11 @@ impl Journal {
 /// long as the machine runs: the kernel then calls pages clean that it could not write, and another fdatasync does nothing. So
 /// the last group, which is all that no later frame proves durable, is written again.
 pub(crate) fn harden(
+    disk: &Disk,
     dir: &Path,
     from: Position,
-    faults: &Faults,
 ) -> Result<Range<Position>, scan::Error> {
-    let all = segments(dir)?;
+    let all = segments(disk, dir)?;
     let first = all
         .iter()
         .rposition(|segment| segment.base <= from)
@@ -237,7 +250,7 @@ pub(crate) fn harden(
         return Ok(from..from);
     };
     let mut proven = last.base;
-    let mut scan = Scan::new(dir, last.base, Position::ZERO)?;
+    let mut scan = Scan::new(disk, dir, last.base, Position::ZERO)?;
     while let Some(frame) = scan.next_frame()? {
         proven = frame.head.durable_to.max(last.base);
     }
@@ -247,14 +260,34 @@ pub(crate) fn harden(
         move |source| scan::Error::Io { path, source }
     };
     for segment in all.get(first..).unwrap_or_default() {
-        let file = Segment::open(&segment.path, faults).map_err(failed(&segment.path))?;
-        if segment.base == last.base {
-            file.write_again(proven.since(last.base), end.since(last.base))
-                .map_err(failed(&segment.path))?;
-        }
-        file.sync().map_err(failed(&segment.path))?;
+        let harden = || {
+            let file = disk.open_to_write(&segment.path)?;
+            if segment.base == last.base {
+                let (from, until) = (proven.since(last.base), end.since(last.base));
+                file.write_again(Part::Recovery, from, until)?;
+            }
+            file.sync(Part::Recovery)
+        };
+        harden().map_err(failed(&segment.path))?;
     }
     Ok(proven..end)
+}
+
+/// Creates a segment file of `bytes` allocated zero bytes.
+fn create(disk: &Disk, path: &Path, bytes: u64) -> io::Result<File> {
+    let file = disk.create(Part::Segment, path, 0o600)?;
+    file.allocate(Part::Segment, bytes)?;
+    // The length is metadata that a later fdatasync of data alone need not carry.
+    file.sync_all(Part::Segment)?;
+    Ok(file)
+}
+
+/// Removes a spare segment that an earlier run left behind, or one that could not be made whole.
+fn remove_spare(disk: &Disk, dir: &Path) -> io::Result<()> {
+    match disk.remove(Part::Segment, &dir.join(SPARE)) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
 }
 
 impl Drop for Journal {
@@ -262,28 +295,32 @@ impl Drop for Journal {
         if let Some(spare) = self.spare.take() {
             drop(spare.wait());
         }
-        drop(std::fs::remove_file(self.dir.join(SPARE)));
+        drop(remove_spare(&self.disk, &self.dir));
     }
 }
 
 impl Spare {
-    fn make(dir: &Path, bytes: u64, faults: &Faults) -> Option<Self> {
-        let (path, faults) = (dir.join(SPARE), faults.clone());
+    fn make(disk: &Disk, dir: &Path, bytes: u64) -> Option<Self> {
+        let (own, dir) = (disk.clone(), dir.to_path_buf());
         let made = Arc::new(Mutex::new(None));
         let slot = Arc::clone(&made);
-        let thread = std::thread::Builder::new()
-            .name("countersign-allocate".to_owned())
-            .spawn(move || {
-                drop(std::fs::remove_file(&path));
-                let segment = Segment::create(&path, bytes, &faults);
-                *slot.lock().unwrap_or_else(PoisonError::into_inner) = Some(segment);
-            })
-            .ok()?;
+        let make = move || {
+            let segment =
+                remove_spare(&own, &dir).and_then(|()| create(&own, &dir.join(SPARE), bytes));
+            *slot.lock().unwrap_or_else(PoisonError::into_inner) = Some(segment);
+        };
+        let mut thread = None;
+        if disk.is_concurrent() {
+            let named = std::thread::Builder::new().name("countersign-allocate".to_owned());
+            thread = Some(named.spawn(make).ok()?);
+        } else {
+            make();
+        }
         Some(Self { made, thread })
     }
 
-    fn wait(self) -> io::Result<Segment> {
-        drop(self.thread.join());
+    fn wait(self) -> io::Result<File> {
+        drop(self.thread.map(JoinHandle::join));
         let made = self
             .made
             .lock()

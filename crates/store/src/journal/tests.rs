@@ -3,30 +3,24 @@
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
-use super::file::Faults;
 use super::footer::Footer;
 use super::scan::{End, Error, Scan, segments};
 use super::segment::{Journal, harden};
 use super::{Kind, Position};
+use crate::disk::Disk;
 
 const SEGMENT_BYTES: u64 = 2048;
 
 /// A journal of groups of frames in one segment; `closed` as after a clean stop.
 fn write(dir: &Path, groups: &[&[&str]], closed: bool) {
-    Journal::create(dir, SEGMENT_BYTES, &Faults::default()).unwrap();
+    Journal::create(&Disk::default(), dir, SEGMENT_BYTES).unwrap();
     append(dir, groups, closed);
 }
 
 fn append(dir: &Path, groups: &[&[&str]], closed: bool) {
     let (_, end) = read(dir).unwrap();
-    let mut journal = Journal::open(
-        dir,
-        SEGMENT_BYTES,
-        &Faults::default(),
-        end,
-        Footer::default(),
-    )
-    .unwrap();
+    let mut journal =
+        Journal::open(&Disk::default(), dir, SEGMENT_BYTES, end, Footer::default()).unwrap();
     for group in groups {
         for payload in *group {
             if !journal.fits(payload.len()) {
@@ -37,14 +31,13 @@ fn append(dir: &Path, groups: &[&[&str]], closed: bool) {
         journal.commit().unwrap();
     }
     if closed {
-        journal.push(Kind::Closed, &[]);
-        journal.commit().unwrap();
+        journal.close().unwrap();
     }
 }
 
 /// The payloads of event frames, with where each frame ends, and how the journal ends.
 fn read(dir: &Path) -> Result<(Vec<(u64, String)>, End), Error> {
-    let mut scan = Scan::new(dir, Position::ZERO, Position::ZERO)?;
+    let mut scan = Scan::new(&Disk::default(), dir, Position::ZERO, Position::ZERO)?;
     let mut payloads = Vec::new();
     while let Some(frame) = scan.next_frame()? {
         if frame.head.kind == Kind::Events {
@@ -67,7 +60,9 @@ fn damage_everywhere(
 ) {
     let dir = tempfile::tempdir().unwrap();
     write(dir.path(), &GROUPS, closed);
-    let path = segments(dir.path()).unwrap()[0].path.clone();
+    let path = segments(&Disk::default(), dir.path()).unwrap()[0]
+        .path
+        .clone();
     let sound = std::fs::read(&path).unwrap();
     // In place, because a file that is truncated and written again is flushed by the file system each time.
     let file = std::fs::OpenOptions::new().write(true).open(&path).unwrap();
@@ -152,7 +147,9 @@ fn damage_after_a_clean_stop_is_corruption_unless_it_only_hits_the_closing_frame
 fn a_torn_tail_is_cut_off_and_the_journal_goes_on() {
     let dir = tempfile::tempdir().unwrap();
     write(dir.path(), &GROUPS, false);
-    let path = segments(dir.path()).unwrap()[0].path.clone();
+    let path = segments(&Disk::default(), dir.path()).unwrap()[0]
+        .path
+        .clone();
     let (sound, _) = read(dir.path()).unwrap();
     let mut bytes = std::fs::read(&path).unwrap();
     // The first frame of the last group is gone and the others are whole: none of them was acknowledged.
@@ -171,21 +168,13 @@ fn the_last_group_is_written_again_before_anything_is_built_on_it() {
     write(dir.path(), &GROUPS, false);
     let (sound, _) = read(dir.path()).unwrap();
     let last_group = Position::new(sound[2].0)..Position::new(sound[5].0);
-    let none = Faults::default();
-    assert_eq!(
-        harden(dir.path(), Position::ZERO, &none).unwrap(),
-        last_group
-    );
-    let full = Faults::default();
-    full.fill_disk();
-    assert!(
-        harden(dir.path(), Position::ZERO, &full).is_err(),
-        "it is written, not only synced"
-    );
+    let disk = Disk::default();
+    let written = harden(&disk, dir.path(), Position::ZERO).unwrap();
+    assert_eq!(written, last_group);
     let after = read(dir.path()).unwrap().0;
     assert_eq!(after, sound, "nothing changed");
     append(dir.path(), &[], true);
-    let closing = harden(dir.path(), last_group.end, &none).unwrap();
+    let closing = harden(&disk, dir.path(), last_group.end).unwrap();
     assert_eq!(
         closing.start, last_group.end,
         "the frame of a clean stop proves all before it"
@@ -207,7 +196,7 @@ fn a_journal_over_many_segments_reads_in_order_and_a_missing_or_foreign_segment_
         found.into_iter().map(|frame| frame.1).collect::<Vec<_>>(),
         payloads
     );
-    let all = segments(dir.path()).unwrap();
+    let all = segments(&Disk::default(), dir.path()).unwrap();
     assert!(all.len() > 3);
     for (index, segment) in all.iter().enumerate() {
         let bytes = std::fs::read(&segment.path).unwrap();
@@ -227,6 +216,7 @@ fn a_journal_over_many_segments_reads_in_order_and_a_missing_or_foreign_segment_
         std::fs::write(&segment.path, bytes).unwrap();
     }
     let mut scan = Scan::new(
+        &Disk::default(),
         dir.path(),
         Position::ZERO,
         all.last().unwrap().base.plus(1_000_000),

@@ -18,6 +18,7 @@ pub(crate) mod runs;
 use countersign_chain::{Header, Record};
 use countersign_ids::{ChainId, CommandId, EventHash, LedgerId, Sequence};
 
+use crate::disk::Part;
 use crate::entry::verify_run;
 use crate::journal::record;
 use crate::journal::scan::Scan;
@@ -111,7 +112,12 @@ impl Log {
         from: u64,
         limit: usize,
     ) -> Result<Vec<Entry>, Error> {
-        let mut scan = Scan::new(&self.layout.journal(), Position::ZERO, Position::ZERO)?;
+        let mut scan = Scan::new(
+            self.layout.disk(),
+            &self.layout.journal(),
+            Position::ZERO,
+            Position::ZERO,
+        )?;
         let mut found = Vec::new();
         while let Some(frame) = scan.next_frame()? {
             if frame.head.kind != Kind::Events {
@@ -134,7 +140,9 @@ impl Log {
     /// Remembers, across restarts, that the log must be made again.
     pub(crate) fn mark_damaged(&self) -> Result<(), Error> {
         let path = self.layout.root().join(DAMAGED);
-        crate::journal::file::replace(&path, b"", 0o600).map_err(|error| Error::io(&path, error))
+        let disk = self.layout.disk();
+        disk.replace(Part::Mark, &path, b"", 0o600)
+            .map_err(|error| Error::io(&path, error))
     }
 }
 
@@ -154,7 +162,15 @@ pub(crate) fn last_hash(
         .map(|entry| (entry.sequence().get().saturating_add(1), entry.hash())))
 }
 
-/// Whether the log was found damaged since it was made; forgets it.
-pub(crate) fn take_damaged_mark(layout: &Layout) -> bool {
-    std::fs::remove_file(layout.root().join(DAMAGED)).is_ok()
+/// Whether the log was found damaged since it was made.
+pub(crate) fn is_marked_damaged(layout: &Layout) -> bool {
+    layout.disk().is_file(&layout.root().join(DAMAGED))
+}
+
+/// Forgets that, once the log is set aside. If this is lost, a sound log is made again: that costs time only.
+pub(crate) fn forget_damage(layout: &Layout) {
+    let path = layout.root().join(DAMAGED);
+    if let Err(error) = layout.disk().remove(Part::Mark, &path) {
+        tracing::warn!(path = %path.display(), %error, "the mark of a damaged log stays");
+    }
 }

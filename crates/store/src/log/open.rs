@@ -11,7 +11,7 @@ use countersign_ids::LedgerId;
 
 use super::keys;
 use crate::Error;
-use crate::journal::file::{create_dir, sync_dir};
+use crate::disk::{Disk, Part};
 
 const CACHE_BYTES: u64 = 64 * 1024 * 1024;
 /// How long an earlier handle of this process may take to let go of sled's own lock.
@@ -20,7 +20,9 @@ const RELEASE_WAIT: Duration = Duration::from_secs(10);
 /// Opens the log of `ledger` under `dir`; an `Err(String)` says why it cannot be used.
 pub(crate) fn open(dir: &Path, ledger: &LedgerId) -> Result<Result<sled::Db, String>, Error> {
     let fresh = !dir.exists();
-    create_dir(dir).map_err(|error| Error::io(dir, error))?;
+    Disk::default()
+        .create_dir(Part::Log, dir)
+        .map_err(|error| Error::io(dir, error))?;
     let db = match open_guarded(dir) {
         Ok(db) => db,
         Err(reason) => return Ok(Err(reason)),
@@ -87,7 +89,7 @@ pub(crate) fn sync(db: &sled::Db, dir: &Path) -> Result<(), Error> {
 
 fn make_conf_durable(dir: &Path) -> io::Result<()> {
     File::open(dir.join("conf"))?.sync_all()?;
-    sync_dir(dir)
+    Disk::default().sync_dir(Part::Log, dir)
 }
 
 /// Renames the log away, for somebody to look at; returns where it is now.
@@ -101,6 +103,8 @@ pub(crate) fn set_aside(dir: &Path) -> Result<PathBuf, Error> {
         .find(|path| !path.exists())
         .ok_or_else(|| failed(io::ErrorKind::AlreadyExists.into()))?;
     std::fs::rename(dir, &aside).map_err(failed)?;
-    sync_dir(parent).map_err(failed)?;
+    Disk::default()
+        .sync_dir(Part::Log, parent)
+        .map_err(failed)?;
     Ok(aside)
 }

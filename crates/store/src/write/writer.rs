@@ -144,8 +144,7 @@ impl Writer {
         if !self.journal.fits(0) {
             self.journal.roll(0).map_err(|error| self.failed(error))?;
         }
-        self.journal.push(Kind::Closed, &[]);
-        self.journal.commit().map_err(|error| self.failed(error))
+        self.journal.close().map_err(|error| self.failed(error))
     }
 
     fn take(&mut self, request: Request) {

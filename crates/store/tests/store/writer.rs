@@ -7,9 +7,8 @@ use std::time::Duration;
 use crate::support::*;
 use countersign_ids::{EventType, PlatformHead, Time};
 use countersign_store::clock::{Clock, SteppedBack};
-use countersign_store::{
-    Append, Error, Faults, Ledger, NewEvent, Options, Projections, Receipt, Stamp,
-};
+use countersign_store::faults::{Fate, Said, Simulation};
+use countersign_store::{Append, Error, Ledger, NewEvent, Options, Projections, Receipt, Stamp};
 
 const HOUR: u64 = 60 * 60 * 1000;
 
@@ -274,27 +273,25 @@ fn large_commands_and_small_segments_go_together() {
 
 #[test]
 fn after_a_disk_failure_nothing_more_is_acknowledged_and_nothing_acknowledged_is_lost() {
-    for (what, break_it) in [
-        ("write", Faults::fill_disk as fn(&Faults)),
-        ("fdatasync", Faults::break_sync),
+    for (what, fate, said) in [
+        ("group.write", Fate::Lost, Said::Full),
+        ("group.sync", Fate::Lost, Said::Failed),
     ] {
         let dir = tempfile::tempdir().unwrap();
-        let faults = Faults::default();
-        let ledger = fresh(
-            dir.path(),
-            Options {
-                faults: faults.clone(),
-                ..options()
-            },
-        );
+        let simulation = Simulation::new(1, dir.path());
+        let on_it = || Options {
+            disk: simulation.disk(),
+            ..options()
+        };
+        let ledger = fresh(dir.path(), on_it());
         let first = ledger.append_blocking(command("blog", "one")).unwrap();
-        break_it(&faults);
+        simulation.fail(what.parse().unwrap(), 0, fate, said);
         for name in ["two", "three"] {
             let error = ledger.append_blocking(command("blog", name)).unwrap_err();
             assert!(matches!(error, Error::Stopped { .. }), "{what}: {error}");
         }
         let status = ledger.status();
-        let expected = if what == "write" {
+        let expected = if what == "group.write" {
             "disk-full"
         } else {
             "disk-failed"
@@ -315,7 +312,7 @@ fn after_a_disk_failure_nothing_more_is_acknowledged_and_nothing_acknowledged_is
         );
         assert!(ledger.close().is_err());
         drop(ledger);
-        let ledger = Ledger::open(dir.path(), options()).unwrap();
+        let ledger = Ledger::open(dir.path(), on_it()).unwrap();
         assert_eq!(
             ledger.receipt(&first.chain, &first.command).unwrap(),
             Some(first)
@@ -325,7 +322,7 @@ fn after_a_disk_failure_nothing_more_is_acknowledged_and_nothing_acknowledged_is
         assert_eq!(two.first.get(), 1, "{what}");
         assert_eq!(
             two.replayed,
-            what == "fdatasync",
+            what == "group.sync",
             "{what}: the bytes were written, only their durability was in doubt"
         );
         ledger.audit(&Projections::none()).unwrap();
