@@ -20,7 +20,8 @@ use countersign_replay::report::Verdict;
 use countersign_replay::verdict::Demands;
 use countersign_replay::verify::{Pins, verify};
 use countersign_service::Request;
-use support::{Connector, Plane, order_of};
+use support::action::order_of;
+use support::{Connector, Plane};
 
 /// Executes the next order with this result.
 async fn execute(plane: &Plane, connector: &mut Connector, result: OutcomeResult) {

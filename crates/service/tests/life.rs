@@ -19,7 +19,8 @@ use countersign_evidence::{KeyRing, VerifiedOrder};
 use countersign_ids::{Digest, Sequence};
 use countersign_service::{Ballot, Error, Request};
 use ed25519_dalek::VerifyingKey;
-use support::{Connector, Plane, envelope_of, keyed, order_of};
+use support::action::{envelope_of, order_of};
+use support::{Connector, Plane, keyed};
 
 fn rejection(error: Error) -> Rejection {
     match error {

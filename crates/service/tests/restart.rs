@@ -12,7 +12,8 @@ mod support;
 use countersign_domain::State;
 use countersign_evidence::message::OutcomeResult;
 use countersign_evidence::statement::Decision;
-use support::{Plane, order_of};
+use support::Plane;
+use support::action::order_of;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_step_survives_a_crash_behind_it() {

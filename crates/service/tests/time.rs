@@ -14,7 +14,8 @@ use countersign_events::words::SiteOrAll;
 use countersign_evidence::message::OutcomeResult;
 use countersign_evidence::statement::Decision;
 use countersign_service::{NewFreeze, Proposal, Request};
-use support::{ManualClock, Plane, order_of};
+use support::action::order_of;
+use support::{ManualClock, Plane};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_nobody_acts_on_expires() {

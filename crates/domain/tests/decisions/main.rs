@@ -9,5 +9,6 @@ mod guards;
 mod life;
 mod platform;
 mod properties;
+mod refused;
 mod views;
 mod world;
