@@ -343,6 +343,7 @@ const fn store_class(error: &countersign_store::Error) -> Class {
         E::Overloaded { .. } => Class::Overloaded,
         E::BlobUnknown { .. } | E::Missing { .. } | E::KeyDestroyed { .. } => Class::NotFound,
         E::Stopped { .. }
+        | E::WriterPanicked
         | E::Closed
         | E::DiskFull { .. }
         | E::Disk { .. }
