@@ -4,7 +4,7 @@
 //! action object in it is hashed, what is printed comes from that document alone, and the statement is built from it. The key
 //! is read from a file on this machine; only the signature leaves.
 
-use super::{Caller, watch};
+use super::{Caller, page, watch};
 use crate::arguments::{Decide, Signer, Withdraw};
 use crate::client::fresh_key;
 use crate::codes;
@@ -150,7 +150,7 @@ async fn open(caller: &Caller, action: &Value) -> Result<ViewDocument> {
     })
 }
 
-/// What is shown before anything is signed: every member of the view document, and its digest as words.
+/// What is shown before anything is signed: the view document as a page, and its digest as words.
 fn facts(view: &ViewDocument, decision: Decision) -> String {
     let members: serde_json::Map<String, Value> = view
         .members()
@@ -158,7 +158,7 @@ fn facts(view: &ViewDocument, decision: Decision) -> String {
         .iter()
         .map(|(name, value)| (name.clone(), value.clone()))
         .collect();
-    let mut text = watch::text(&Value::Object(members));
+    let mut text = page::view(&members);
     let words = digest_words(&view.digest(), WORDS);
     let what = match decision {
         Decision::Approve => "approve",

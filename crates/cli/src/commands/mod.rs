@@ -5,6 +5,7 @@ pub(crate) mod administer;
 mod connector;
 pub(crate) mod decide;
 mod key;
+mod page;
 pub(crate) mod release;
 pub(crate) mod watch;
 

@@ -1,6 +1,6 @@
 //! `queue`, `show` and `status`: what waits, what happened, how the sites are.
 
-use super::{Caller, release::items};
+use super::{Caller, page, release::items};
 use crate::arguments::{Queue, Show, Status, Wait};
 use crate::exit::{self, Failure};
 use crate::output::{self, field};
@@ -64,7 +64,7 @@ pub(crate) async fn show(caller: Caller, arguments: Show) -> Result<ExitCode> {
         return until_ended(&caller, &arguments.action, &arguments.wait).await;
     }
     let action = read(&caller, &arguments.action).await?;
-    output::either(caller.json, &action, text)?;
+    output::either(caller.json, &action, page::action)?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -99,7 +99,7 @@ pub(crate) async fn until_ended(caller: &Caller, action: &str, wait: &Wait) -> R
         output::note(format_args!("{action}: {state}"))
     })
     .await?;
-    output::either(caller.json, &ended, text)?;
+    output::either(caller.json, &ended, page::action)?;
     Ok(if succeeded(&ended) {
         ExitCode::SUCCESS
     } else {
