@@ -58,7 +58,7 @@ pub(crate) fn three_ports() -> u16 {
 
 /// A long-running process that says on its first line of standard output, as JSON, that it is ready.
 pub(crate) struct Running {
-    child: Child,
+    child: Option<Child>,
 }
 
 impl Running {
@@ -78,7 +78,7 @@ impl Running {
             Ok(line) => {
                 let ready: Result<Value, _> = serde_json::from_str(&line);
                 assert!(ready.is_ok(), "`{line}`: {ready:?}");
-                Self { child }
+                Self { child: Some(child) }
             }
             Err(_) => {
                 child.kill().ok();
@@ -87,48 +87,48 @@ impl Running {
         }
     }
 
+    fn child(&mut self) -> &mut Child {
+        self.child.as_mut().unwrap()
+    }
+
     /// Its process id.
     pub(crate) fn id(&self) -> u32 {
-        self.child.id()
+        self.child.as_ref().unwrap().id()
     }
 
     /// Asks it to stop, as Ctrl-C does, and returns its exit code.
     pub(crate) fn stop(mut self) -> Option<i32> {
-        signal(&self.child, rustix::process::Signal::INT);
-        exit_code(&mut self.child)
+        let pid = rustix::process::Pid::from_child(self.child());
+        rustix::process::kill_process(pid, rustix::process::Signal::INT).unwrap();
+        let mut child = self.child.take().unwrap();
+        let (send, ended) = mpsc::channel();
+        std::thread::spawn(move || send.send(child.wait()));
+        match ended.recv_timeout(PATIENCE) {
+            Ok(status) => status.unwrap().code(),
+            Err(_) => {
+                rustix::process::kill_process(pid, rustix::process::Signal::KILL).ok();
+                panic!("the process does not stop");
+            }
+        }
     }
 
     /// Kills it without a warning.
     pub(crate) fn kill(mut self) {
-        self.child.kill().unwrap();
-        self.child.wait().unwrap();
+        self.child().kill().unwrap();
+        self.child().wait().unwrap();
     }
 }
 
 impl Drop for Running {
     fn drop(&mut self) {
-        self.child.kill().ok();
-        self.child.wait().ok();
-    }
-}
-
-fn signal(child: &Child, signal: rustix::process::Signal) {
-    let pid = rustix::process::Pid::from_raw(i32::try_from(child.id()).unwrap()).unwrap();
-    rustix::process::kill_process(pid, signal).unwrap();
-}
-
-fn exit_code(child: &mut Child) -> Option<i32> {
-    let end = Instant::now() + PATIENCE;
-    loop {
-        if let Some(status) = child.try_wait().unwrap() {
-            return status.code();
+        if let Some(child) = &mut self.child {
+            child.kill().ok();
+            child.wait().ok();
         }
-        assert!(Instant::now() < end, "the process does not stop");
-        std::thread::sleep(Duration::from_millis(10));
     }
 }
 
-/// Looks again and again until `look` finds something.
+/// Looks again and again, with a pause, until `look` finds something.
 pub(crate) fn until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
     let end = Instant::now() + PATIENCE;
     loop {

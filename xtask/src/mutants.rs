@@ -118,14 +118,14 @@ const MUTANTS: &[Mutant] = &[
         "Some(last) if false =>",
     ),
     check(
-        "action: body",
+        "event: action",
         "let same = order.action == *of_body",
         "let same = true",
     ),
     check(
         "action: rollback plan",
-        "&& order.rollback_digest == order.action_object.rollback_digest",
-        "",
+        "if order.rollback_digest != order.action_object.rollback_digest {",
+        "if false {",
     ),
     check(
         "statement: action",

@@ -7,7 +7,6 @@
 mod app;
 mod codes;
 mod edge;
-mod listener;
 mod openapi;
 mod pages;
 mod problem;
@@ -156,7 +155,8 @@ pub async fn serve(
 ) -> io::Result<()> {
     // A stream's signs of life must come before its connection counts as silent.
     let idle = bounds.idle.max(bounds.keep_alive.saturating_mul(2));
-    let bounded = listener::Bounded::new(listener, bounds.connections, bounds.stalled, idle);
+    let bounded =
+        countersign_transport::Bounded::new(listener, bounds.connections, bounds.stalled, idle);
     let drain = bounds.drain;
     let router = router(service, bounds, stop.clone());
     let serving = axum::serve(bounded, router)

@@ -93,6 +93,11 @@ impl Layout {
         self.state().join("stop")
     }
 
+    /// Outcomes that no control plane took.
+    pub(crate) fn unsaid(&self) -> PathBuf {
+        self.state().join("unsaid")
+    }
+
     /// Blobs of a release that is being fetched.
     pub(crate) fn incoming(&self) -> PathBuf {
         self.state().join("incoming")

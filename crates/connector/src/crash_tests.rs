@@ -25,11 +25,12 @@ use crate::{
     journal::{Disk, Journal},
     keys,
     plane::ledger::Ledger,
+    report::Report,
     site::{
         Releases,
         tests::{install_files, sample_files},
     },
-    state::{Change, Entry, Execution, Pairing, Report, Step, empty_tree},
+    state::{Change, Entry, Execution, Pairing, Step, empty_tree},
 };
 
 /// Fails at one write: the bytes are lost, or they are stored and only the answer is lost.

@@ -50,6 +50,9 @@ pub enum Error {
     /// What the control plane presented is not what the code pins, or contradicts itself.
     #[error("the pairing was stopped: {0}")]
     Pairing(String),
+    /// What it did under its last pairing was not said yet.
+    #[error("pairing would leave something behind: {0}")]
+    Owes(&'static str),
     /// The connector's own key cannot be used.
     #[error("the key `{path}` cannot be used: {what}")]
     Key {
@@ -103,6 +106,7 @@ impl Error {
             Self::NotStopped { .. } => CONNECTOR_NOT_STOPPED,
             Self::NotPaired => CONNECTOR_NOT_PAIRED,
             Self::Pairing(_) | Self::Document(_) | Self::Keys(_) => PAIRING_MISMATCH,
+            Self::Owes(_) => OUTCOME_OWED,
             Self::Key { .. } => CONNECTOR_KEY,
             Self::Listen { .. } => SITE_ADDRESS,
         }
@@ -149,6 +153,8 @@ codes! {
     CONNECTOR_NOT_PAIRED = "connector-not-paired", "The connector is not paired with a site";
     /// The control plane is not the one that the code names.
     PAIRING_MISMATCH = "pairing-mismatch", "What the control plane presented does not fit the pairing code";
+    /// Pairing would leave an order or an outcome behind.
+    OUTCOME_OWED = "outcome-owed", "An order is not ended, or its outcome was not taken by the ledger that gave it";
     /// The connector's key cannot be used.
     CONNECTOR_KEY = "connector-key", "The connector's own key cannot be used";
     /// An address of the site cannot be listened on.

@@ -20,9 +20,10 @@ use crate::{
     },
     journal::Journal,
     observe::precondition,
+    report::{Ended, Report},
     site::{Failure, ReleaseError, Releases, Report as Probed},
     speak::document,
-    state::{Change, Ended, Entry, Execution, Report, State, Step},
+    state::{Change, Entry, Execution, State, Step},
 };
 
 /// The first thing at a start: a change that was begun, and not known to be done, is taken back.

@@ -19,17 +19,19 @@ mod observe;
 mod obtain;
 mod orders;
 mod pairing;
+mod report;
 pub mod site;
 mod speak;
 mod state;
 mod status;
+mod unsaid;
 
 pub use agent::run;
 pub use config::Config;
 pub use error::{CODES, Error};
 pub use journal::JournalError;
 pub use lock::stop;
-pub use pairing::{Paired, pair};
+pub use pairing::{Paired, pair, pair_leaving_unsaid};
 pub use site::{FilePath, Manifest, ManifestError};
 pub use status::{PairedWith, Running, Status, status};
 

@@ -8,9 +8,10 @@ use countersign_ids::Digest;
 use crate::{
     Error,
     agent::{Agent, now, pairing},
+    report::Report,
     site,
     speak::document,
-    state::{Entry, OUTBOX_MAX, Report},
+    state::{Entry, OUTBOX_MAX},
 };
 
 /// The state of a static site in the form of a precondition.

@@ -2,8 +2,8 @@
 //!
 //! What is refused is said and remembered, so that the same order handed out again is neither executed nor refused twice.
 //! Nonce, sequence and statements of an order that passed are in `Prepared` before the first effect; a refusal keeps only
-//! the nonce, and only that of an order whose signature was good: nobody without a key can use nonces up. An order whose
-//! signature or key statements do not verify is neither answered nor remembered, but asked for again.
+//! the nonce. Only what the order's own signature covers can end it: a delivery that is not authentic, or whose event, proofs
+//! or key statements were spoiled on the way, is neither answered nor remembered, but asked for again.
 
 use std::time::Duration;
 
@@ -22,8 +22,9 @@ use crate::{
     checkpoint,
     error::{KIND_NOT_EXECUTED, SITE_IO},
     observe::precondition,
+    report::Report,
     speak::{Sent, document, follow},
-    state::{Change, Entry, Execution, Report, State, Step},
+    state::{Change, Entry, Execution, State, Step},
 };
 
 /// The kind that makes a release live.
@@ -32,8 +33,6 @@ const RELEASE_PUBLISH: &str = "release.publish";
 const CLOCK_WAIT_MILLIS_MAX: u64 = 5_000;
 /// How long the acceptance is tried to be said before the change begins; it is said afterwards otherwise.
 const ACCEPTED_WAIT: Duration = Duration::from_secs(5);
-/// How long an order is remembered that could not even be believed to be one.
-const UNSIGNED_REMEMBERED_MILLIS: u64 = 3_600_000;
 
 impl Agent {
     /// Takes a delivery: refuses its order, or executes it.
@@ -59,32 +58,26 @@ impl Agent {
         match self.judge(delivery).await? {
             Ok(passed) => match change(passed.order()) {
                 Some(change) => self.accept(delivery, &passed, change).await,
-                None => self.refuse(
-                    KIND_NOT_EXECUTED,
-                    *passed.order_digest(),
-                    Some(passed.order()),
-                ),
+                None => self.refuse(KIND_NOT_EXECUTED, *passed.order_digest(), passed.order()),
             },
             Err(Refused {
                 refusal,
-                order_digest,
-                order,
+                order: Some(order),
+            }) => {
+                tracing::warn!(code = refusal.code().id, %refusal, "an order is refused");
+                self.refuse(refusal.code(), *order.digest(), order.order())
+            }
+            Err(Refused {
+                refusal,
+                order: None,
             }) => {
                 // Nobody knows that the plane said this: bytes spoiled on the way must not end an approved order.
-                if matches!(refusal, Refusal::Signature | Refusal::Keys(_)) {
-                    tracing::warn!(code = refusal.code().id, %refusal, "a delivery is left alone");
-                    return Ok(Sent::Later);
-                }
-                tracing::warn!(code = refusal.code().id, %refusal, "an order is refused");
+                tracing::warn!(code = refusal.code().id, %refusal, "a delivery is left alone; its order is asked for again");
                 if checkpoint::is_unproven(&refusal) {
                     let (_, ring) = follow(&self.state(), &delivery.keys)?;
                     self.suspect(&ring, &delivery.checkpoint, &refusal)?;
                 }
-                let order = order.as_ref().map(|order| order.order());
-                match order_digest {
-                    Some(order_digest) => self.refuse(refusal.code(), order_digest, order),
-                    None => Ok(Sent::Later),
-                }
+                Ok(Sent::Later)
             }
         }
     }
@@ -138,21 +131,13 @@ impl Agent {
     }
 
     /// Says no; the site was not touched.
-    fn refuse(
-        &self,
-        code: Code,
-        order_digest: Digest,
-        signed: Option<&Order>,
-    ) -> Result<Sent, Error> {
-        let unsigned = || now().plus_millis(UNSIGNED_REMEMBERED_MILLIS);
-        let until = signed.map_or_else(unsigned, |order| order.expires);
-        let nonce = OrDash(signed.map(|order| order.nonce));
+    fn refuse(&self, code: Code, order_digest: Digest, order: &Order) -> Result<Sent, Error> {
         let report = self.answer(order_digest, OutcomeResult::Refused, Some(code))?;
         self.write(vec![
             Entry::Refused {
                 order_digest,
-                nonce,
-                until,
+                nonce: order.nonce.into(),
+                until: order.expires,
             },
             Entry::Queued { report },
         ])?;
@@ -188,7 +173,7 @@ impl Agent {
         let started = now();
         if let Err(refusal) = still_counts(passed, started) {
             tracing::warn!(code = refusal.code().id, %refusal, "an order is refused");
-            return self.refuse(refusal.code(), order_digest, Some(order));
+            return self.refuse(refusal.code(), order_digest, order);
         }
         let action = order.action.clone();
         let execution = Execution {

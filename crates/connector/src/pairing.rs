@@ -2,7 +2,10 @@
 //!
 //! The code pins the ledger before anything came over the network; the key statements must begin with that genesis key.
 //! The request is kept until it was answered, so that a lost answer does not cost the code: the same code sends the same
-//! bytes again. Pairing again raises the generation; what was seen under the one before stays seen.
+//! bytes again. Pairing again raises the generation; what was seen under the one before stays seen, and what it did not get
+//! to say is said by the new one.
+
+use std::path::PathBuf;
 
 use countersign_chain::ledger_id;
 use countersign_evidence::{
@@ -23,7 +26,9 @@ use crate::{
     files,
     journal::Journal,
     keys, lock,
-    state::{Entry, Pairing, empty_tree},
+    report::Report,
+    state::{Entry, Pairing, State, empty_tree},
+    unsaid,
 };
 
 /// What a finished pairing says to the person who did it.
@@ -41,6 +46,16 @@ pub struct Paired {
     pub generation: u64,
     /// The digest of the pairing message in words: the control plane shows the same ones.
     pub words: String,
+    /// Files of the outcomes that were left unsaid by this pairing.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub left_unsaid: Vec<PathBuf>,
+}
+
+/// What becomes of outcomes that the place paired with before has not taken, where the new one is another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Owed {
+    Refuse,
+    Keep,
 }
 
 /// A pairing whose answer has not come.
@@ -51,7 +66,19 @@ struct Unfinished {
 }
 
 /// Pairs the connector in `config.dir` with the site that the code was made for.
+///
+/// Outcomes that were not taken yet are said by the new generation, if it is paired with the same site of the same ledger.
+/// Another one cannot take them: then this is refused.
 pub async fn pair(config: &Config, code: &str) -> Result<Paired, Error> {
+    pair_with(config, code, Owed::Refuse).await
+}
+
+/// The same, but outcomes that another ledger has not taken are left unsaid: they are kept as files, and named.
+pub async fn pair_leaving_unsaid(config: &Config, code: &str) -> Result<Paired, Error> {
+    pair_with(config, code, Owed::Keep).await
+}
+
+async fn pair_with(config: &Config, code: &str, owed: Owed) -> Result<Paired, Error> {
     let code: PairingCode = code
         .parse()
         .map_err(|error: countersign_transport::CodeError| Error::Pairing(error.to_string()))?;
@@ -60,14 +87,17 @@ pub async fn pair(config: &Config, code: &str) -> Result<Paired, Error> {
     let client = Client::new(&config.server_url)?;
     let mut journal = Journal::open(&layout.journal(), now())?;
     if journal.state().execution.is_some() {
-        return Err(Error::Pairing(
-            "an order is being executed; run the connector once, so that it ends".to_owned(),
+        return Err(Error::Owes(
+            "an order is being executed; run the connector once, so that it ends",
         ));
     }
-    if journal.state().owes_an_outcome() {
-        return Err(Error::Pairing(
-            "the outcome of an order was not said yet; run the connector once, so that it is"
-                .to_owned(),
+    let here = journal.state().pairing.as_ref();
+    let again = here.is_some_and(|here| {
+        code.is_of(&here.ledger) && here.is_place(&here.ledger, code.tenant(), code.site())
+    });
+    if owed == Owed::Refuse && !again && !journal.state().owed().is_empty() {
+        return Err(Error::Owes(
+            "the outcome of an order was not taken yet; run the connector once, so that it is said",
         ));
     }
     let unfinished = match kept(&layout, &code)? {
@@ -94,6 +124,7 @@ pub async fn pair(config: &Config, code: &str) -> Result<Paired, Error> {
         key,
     };
     let (keys, document) = (info.keys.clone(), info.document.clone());
+    let left_unsaid = leave(&layout, journal.state(), &pairing)?;
     journal.write(vec![Entry::Paired {
         pairing,
         keys,
@@ -110,7 +141,25 @@ pub async fn pair(config: &Config, code: &str) -> Result<Paired, Error> {
         connector: info.connector.clone(),
         generation: info.generation,
         words: digest_words(&unfinished.request.envelope.payload_digest(), PAIRING_WORDS),
+        left_unsaid,
     })
+}
+
+/// Keeps the outcomes that the place of the next pairing cannot take, because another gave the orders: durably, before the
+/// journal forgets them.
+fn leave(layout: &Layout, state: &State, next: &Pairing) -> Result<Vec<PathBuf>, Error> {
+    let mut files = Vec::new();
+    if state.says_on(next) {
+        return Ok(files);
+    }
+    let sent = state.unanswered.action.as_ref();
+    let of_sent = sent.and_then(Report::of_outcome);
+    for report in state.owed() {
+        let envelope = sent.filter(|_| of_sent.as_ref() == Some(&report));
+        let why = unsaid::PAIRED_ELSEWHERE;
+        files.extend(unsaid::keep(layout, &report, envelope, why, now())?);
+    }
+    Ok(files)
 }
 
 /// The request that was sent with the same code before, and whose answer was lost.

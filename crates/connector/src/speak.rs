@@ -20,7 +20,9 @@ use crate::{
     Error,
     agent::{Agent, Lease, now, pairing, ring},
     checkpoint,
-    state::{Entry, Quiet, Report, State},
+    report::Report,
+    state::{Entry, Quiet, State},
+    unsaid,
 };
 
 /// How an attempt to send ended.
@@ -104,6 +106,10 @@ impl Agent {
                     let Failure::Drop(code) = failure(&error, &message) else {
                         return Ok(Sent::Later);
                     };
+                    // What happened here is never dropped unheard: it is a file before the journal forgets it.
+                    if let Some(outcome) = Report::of_outcome(&envelope) {
+                        unsaid::keep(&self.layout, &outcome, Some(&envelope), &code, now())?;
+                    }
                     self.journal()
                         .write(vec![Entry::Dropped { stream, code }])?;
                     if matches!(message, ConnectorMessage::Observed(_)) {

@@ -6,13 +6,15 @@ use std::collections::{BTreeMap, VecDeque};
 
 use countersign_chain::sha256;
 use countersign_evidence::{
-    Envelope, JsonObject, OrDash, OutcomeResult, PayloadType, PinnedDocument, PublicKey,
-    message::{Observation, SiteState, Stream, TreeHead},
+    Envelope, OrDash, PinnedDocument, PublicKey,
+    message::{Stream, TreeHead},
 };
 use countersign_ids::{
     ActionId, ConnectorId, Digest, LedgerId, Nonce, Sequence, SiteId, TenantId, Time,
 };
 use serde::{Deserialize, Serialize};
+
+use crate::report::Report;
 
 /// How long after its time a nonce, a statement or an order is still remembered, should the clock be turned back.
 const REMEMBERED_MILLIS: u64 = 24 * 60 * 60 * 1000;
@@ -30,6 +32,13 @@ pub(crate) struct Pairing {
     pub(crate) generation: u64,
     /// The connector's own public key of this generation; the file beside the journal holds its secret.
     pub(crate) key: PublicKey,
+}
+
+impl Pairing {
+    /// Whether it is with this site of this ledger.
+    pub(crate) fn is_place(&self, ledger: &LedgerId, tenant: &TenantId, site: &SiteId) -> bool {
+        self.ledger == *ledger && self.tenant == *tenant && self.site == *site
+    }
 }
 
 /// Why the connector takes no orders any more.
@@ -76,33 +85,6 @@ pub(crate) struct Execution {
     pub(crate) change: Change,
     pub(crate) step: Step,
     pub(crate) started: Time,
-}
-
-/// What waits to be said on stream `action`.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case", tag = "report", deny_unknown_fields)]
-pub(crate) enum Report {
-    Observed {
-        document: Digest,
-        observed: SiteState,
-    },
-    Outcome {
-        document: Digest,
-        order_digest: Digest,
-        result: OutcomeResult,
-        code: OrDash<String>,
-        ended: Option<Ended>,
-    },
-}
-
-/// What a result says on top.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct Ended {
-    pub(crate) before: JsonObject,
-    pub(crate) after: JsonObject,
-    pub(crate) observations: Vec<Observation>,
-    pub(crate) duration_ms: u64,
 }
 
 /// One fact of the journal.
@@ -252,11 +234,9 @@ impl State {
                 checkpoint,
             } => {
                 *self = Self {
-                    pairing: Some(pairing.clone()),
                     keys: keys.clone(),
-                    document: Some(document.clone()),
                     checkpoint: *checkpoint,
-                    ..self.new_generation()
+                    ..self.new_generation(pairing, document)?
                 };
             }
             Entry::KeysFollowed { keys } => self.keys.extend(keys.iter().cloned()),
@@ -316,15 +296,35 @@ impl State {
     }
 
     /// What was seen under the generation before stays seen; everything else begins anew.
-    fn new_generation(&mut self) -> Self {
-        Self {
+    fn new_generation(
+        &mut self,
+        pairing: &Pairing,
+        document: &PinnedDocument,
+    ) -> Result<Self, Contradiction> {
+        let Ok(pinned) = document.digest() else {
+            return refuse("paired");
+        };
+        Ok(Self {
+            outbox: self.carried(pairing, pinned),
+            pairing: Some(pairing.clone()),
+            document: Some(document.clone()),
             nonces: std::mem::take(&mut self.nonces),
             orders: std::mem::take(&mut self.orders),
             statements: std::mem::take(&mut self.statements),
             // The pairing was message 0 of its generation.
             counters: Counters { action: 1, beat: 0 },
             ..Self::default()
+        })
+    }
+
+    /// The outcomes that the new generation says, because the one before did not get to: only to the ledger that gave the
+    /// orders.
+    fn carried(&self, next: &Pairing, pinned: Digest) -> VecDeque<Report> {
+        if !self.says_on(next) {
+            return VecDeque::new();
         }
+        let owed = self.owed().into_iter();
+        owed.filter_map(|report| report.carried(pinned)).collect()
     }
 
     fn advance(&mut self, checkpoint: &TreeHead) -> Result<(), Contradiction> {
@@ -398,12 +398,21 @@ impl State {
         Ok(())
     }
 
-    /// Whether an outcome of an order waits to be said or to be answered: pairing again would drop it.
-    pub(crate) fn owes_an_outcome(&self) -> bool {
-        let waits = |report: &Report| matches!(report, Report::Outcome { .. });
-        let unanswered = self.unanswered.action.as_ref();
-        self.outbox.iter().any(waits)
-            || unanswered.is_some_and(|envelope| envelope.payload_type == PayloadType::Outcome)
+    /// Whether a next pairing can say what this one did not: it is with the same place.
+    pub(crate) fn says_on(&self, next: &Pairing) -> bool {
+        let here = self.pairing.as_ref();
+        here.is_some_and(|here| here.is_place(&next.ledger, &next.tenant, &next.site))
+    }
+
+    /// The outcomes that were not taken yet, the oldest first: one may have been sent, and not answered.
+    pub(crate) fn owed(&self) -> Vec<Report> {
+        let sent = self.unanswered.action.as_ref();
+        let sent = sent.and_then(Report::of_outcome);
+        let waits = self.outbox.iter().cloned();
+        sent.into_iter()
+            .chain(waits)
+            .filter(|report| matches!(report, Report::Outcome { .. }))
+            .collect()
     }
 
     /// Forgets what counts no more: only at the start of a new file, so that reading it back gives the same state.

@@ -1,11 +1,11 @@
 //! What a connector says of itself at the site, from its own files: works while it runs, and while nothing else does.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use countersign_ids::{ConnectorId, Digest, LedgerId, SiteId, TenantId};
 use serde::Serialize;
 
-use crate::{Error, config::Layout, journal::Journal, lock, site::Releases, state::State};
+use crate::{Error, config::Layout, journal::Journal, lock, site::Releases, state::State, unsaid};
 
 /// The state of a connector, for people and for `--json`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -26,6 +26,8 @@ pub struct Status {
     pub unfinished: Option<String>,
     /// How many messages wait for the control plane.
     pub waiting: usize,
+    /// The files of outcomes that no control plane took.
+    pub unsaid: Vec<PathBuf>,
     /// The size of the last checkpoint that it accepted.
     pub checkpoint_size: u64,
 }
@@ -92,6 +94,7 @@ pub fn status(dir: &Path) -> Result<Status, Error> {
             .execution
             .map(|execution| execution.action.to_string()),
         waiting: state.outbox.len() + usize::from(action.is_some()) + usize::from(beat.is_some()),
+        unsaid: unsaid::kept(&layout)?,
         checkpoint_size: state.checkpoint.size,
     })
 }

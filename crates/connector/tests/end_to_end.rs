@@ -12,7 +12,7 @@ mod plane;
 
 use std::{net::SocketAddr, path::Path, time::Duration};
 
-use countersign_connector::{Config, Error, pair, run, status, stop};
+use countersign_connector::{Config, Error, pair, pair_leaving_unsaid, run, status, stop};
 use countersign_evidence::{ConnectorMessage, Mode, OutcomeResult, action::Grade, message::Stream};
 use countersign_ids::Digest;
 use plane::{Plane, current};
@@ -461,4 +461,48 @@ async fn a_code_of_another_ledger_pins_nothing() {
     ));
     assert!(status(directory.path()).unwrap().pairing.is_none());
     assert!(plane.lock().paired.is_none());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_outcome_that_one_ledger_never_took_is_left_behind_by_decision_only() {
+    let (directory, old, new) = (
+        tempfile::tempdir().unwrap(),
+        Plane::start().await,
+        Plane::start_another().await,
+    );
+    let at = config(directory.path(), &old);
+    pair(&at, &old.code()).await.unwrap();
+    let connector = start(&at).await;
+    let one = release(&old, "one");
+    assert_eq!(publish(&old, &one).await.result, OutcomeResult::Succeeded);
+    live(&old, &one).await;
+    // The old plane does not answer any more: the next outcome is never taken.
+    old.lock().faults.deaf = true;
+    let two = release(&old, "two");
+    let order = old.order(&two, |_| {}).await;
+    let waits = || status(directory.path()).unwrap().waiting > 0;
+    let switched = || status(directory.path()).unwrap().current == two.to_string();
+    old.until("the switch", |_| (switched() && waits()).then_some(()))
+        .await;
+    connector.end().await;
+
+    let at = config(directory.path(), &new);
+    let refused = pair(&at, &new.code()).await.unwrap_err();
+    assert_eq!(refused.code().id, "outcome-owed");
+    let paired = pair_leaving_unsaid(&at, &new.code()).await.unwrap();
+    let words = paired.left_unsaid.iter().map(|file| {
+        assert!(file.exists());
+        let name = file.file_name().unwrap().to_str().unwrap();
+        let (of, result) = name.split_once('-').unwrap();
+        assert_eq!(of, order.hex());
+        result.to_owned()
+    });
+    assert_eq!(
+        words.collect::<Vec<_>>(),
+        ["accepted.json", "succeeded.json"]
+    );
+    assert_eq!(status(directory.path()).unwrap().unsaid, paired.left_unsaid);
+    let connector = start(&at).await;
+    assert_eq!(new.observed().await.current.get(), Some(&two));
+    connector.end().await;
 }

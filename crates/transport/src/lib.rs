@@ -7,12 +7,14 @@
 mod client;
 mod code;
 pub mod codes;
+mod listener;
 mod refusal;
 mod wire;
 
 pub use client::{Client, Error};
 pub use code::{CodeError, PairingCode};
 pub use codes::CODES;
+pub use listener::{Bounded, Guarded};
 pub use refusal::{Problem, Refusal};
 pub use wire::{
     Accepted, BEATS_PATH, BLOBS_PATH, BeatAnswer, CONNECTOR_HEADER, Containment, MESSAGES_PATH,

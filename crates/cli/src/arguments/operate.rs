@@ -226,6 +226,9 @@ pub(crate) struct ConnectorPair {
     /// Where previews are served.
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:7402")]
     pub(crate) preview_listen: SocketAddr,
+    /// Pair with another site or ledger although outcomes of the last one wait; they are kept as files.
+    #[arg(long)]
+    pub(crate) leave_unsaid: bool,
 }
 
 /// `countersign key`

@@ -116,10 +116,19 @@ async fn pair(arguments: ConnectorPair, shared: Shared) -> Result<()> {
         preview_listen: arguments.preview_listen,
     };
     let config = settings.config(&arguments.directory);
-    let paired = countersign_connector::pair(&config, &arguments.code)
-        .await
-        .map_err(|error| failure(&error))?;
+    let paired = if arguments.leave_unsaid {
+        countersign_connector::pair_leaving_unsaid(&config, &arguments.code).await
+    } else {
+        countersign_connector::pair(&config, &arguments.code).await
+    };
+    let paired = paired.map_err(|error| failure(&error))?;
     settings.write(&arguments.directory)?;
+    for file in &paired.left_unsaid {
+        note(format_args!(
+            "warning: an outcome was never taken by the ledger that gave its order; it is kept in `{}`",
+            file.display()
+        ));
+    }
     output::either(
         shared.json,
         &serde_json::to_value(&paired)?,

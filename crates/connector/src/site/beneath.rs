@@ -19,24 +19,30 @@ const FILE: OFlags = OFlags::RDONLY
     .union(OFlags::NONBLOCK)
     .union(OFlags::CLOEXEC);
 
-/// Reads the file at `path` below `directory`; it must be a regular file of exactly that many bytes.
-pub(super) fn read(directory: &Path, path: &FilePath, bytes: u64) -> io::Result<Vec<u8>> {
+/// Opens the file at `path` below `directory`; it must be a regular file of exactly that many bytes.
+pub(super) fn open(directory: &Path, path: &FilePath, bytes: u64) -> io::Result<File> {
     let mut parent = openat(CWD, directory, DIRECTORY, Mode::empty())?;
     let mut segments = path.segments().peekable();
     while let Some(segment) = segments.next() {
         if segments.peek().is_some() {
             parent = openat(&parent, segment, DIRECTORY, Mode::empty())?;
         } else {
-            return read_file(
-                File::from(openat(&parent, segment, FILE, Mode::empty())?),
-                bytes,
-            );
+            let file = File::from(openat(&parent, segment, FILE, Mode::empty())?);
+            return of_length(file, bytes);
         }
     }
     Err(io::ErrorKind::NotFound.into())
 }
 
-fn read_file(file: File, bytes: u64) -> io::Result<Vec<u8>> {
+/// Reads the file at `path` below `directory`, as [`open`] finds it.
+pub(super) fn read(directory: &Path, path: &FilePath, bytes: u64) -> io::Result<Vec<u8>> {
+    let mut content = Vec::new();
+    let file = open(directory, path, bytes)?;
+    file.take(bytes).read_to_end(&mut content)?;
+    Ok(content)
+}
+
+fn of_length(file: File, bytes: u64) -> io::Result<File> {
     let metadata = file.metadata()?;
     if !metadata.is_file() || metadata.len() != bytes {
         return Err(io::Error::new(
@@ -44,9 +50,7 @@ fn read_file(file: File, bytes: u64) -> io::Result<Vec<u8>> {
             "not a regular file of the expected length",
         ));
     }
-    let mut content = Vec::new();
-    file.take(bytes).read_to_end(&mut content)?;
-    Ok(content)
+    Ok(file)
 }
 
 /// The names of everything below `directory` that is not a directory, in relative form.

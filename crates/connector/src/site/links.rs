@@ -1,7 +1,10 @@
-//! What a page asks a browser to load or to follow: the values of `href`, `src` and `srcset`, found by a plain scan.
+//! What a page asks a browser to load or to follow: the values of `href`, `src` and `srcset` and what its styles refer to,
+//! found by a plain scan.
 //!
-//! Not an HTML parser: it reads tags and quoted attributes and skips comments and the text of scripts and styles. A page
+//! Not an HTML parser: it reads tags and quoted attributes and skips comments and the text of scripts. A page
 //! that hides a reference from this scan hides it from the probe only, never from the digest.
+
+use super::css;
 
 /// The most references of one page that are looked at.
 pub(super) const REFERENCES_MAX: usize = 2_000;
@@ -25,7 +28,11 @@ pub(super) fn links(page: &str) -> Links {
             continue;
         }
         let (tag, after) = split_tag(after);
-        let values = attributes(tag);
+        let (text, behind) = split_text(tag, after);
+        let mut values = attributes(tag);
+        if name(tag) == "style" {
+            values.extend(css::references(text));
+        }
         if name(tag) == "base" {
             links.base = links.base.or_else(|| values.into_iter().next());
         } else {
@@ -38,7 +45,7 @@ pub(super) fn links(page: &str) -> Links {
                 }
             }
         }
-        rest = skip_text(tag, after);
+        rest = behind;
     }
     links
 }
@@ -70,15 +77,16 @@ fn split_tag(text: &str) -> (&str, &str) {
     (text, "")
 }
 
-/// Behind a script or a style comes text that is no markup.
-fn skip_text<'a>(tag: &str, after: &'a str) -> &'a str {
+/// Behind a script or a style comes text that is no markup: that text, and what is behind it.
+fn split_text<'a>(tag: &str, after: &'a str) -> (&'a str, &'a str) {
     let end = match name(tag).as_str() {
         "script" => "</script",
         "style" => "</style",
-        _ => return after,
+        _ => return ("", after),
     };
     let lower = after.to_ascii_lowercase();
-    lower.find(end).and_then(|at| after.get(at..)).unwrap_or("")
+    let at = lower.find(end).unwrap_or(after.len());
+    after.split_at_checked(at).unwrap_or((after, ""))
 }
 
 fn attributes(tag: &str) -> Vec<String> {
@@ -101,6 +109,7 @@ fn attributes(tag: &str) -> Vec<String> {
         let value = value.trim().replace("&amp;", "&");
         match name.as_str() {
             "href" | "src" => values.push(value),
+            "style" => values.extend(css::references(&value.replace("&quot;", "\""))),
             // A data URL holds commas of its own, and nothing that could be missing.
             "srcset" if value.contains("data:") => {}
             "srcset" => values.extend(
@@ -143,6 +152,10 @@ mod tests {
             (
                 r#"<img data-src="no.png" src="a?x=1&amp;y=2"><img src="a?x=1&amp;y=2">"#,
                 vec!["a?x=1&y=2"],
+            ),
+            (
+                r#"<style>a{b:url(a.png)}</style><p style="b:url(&quot;c.png&quot;)">url(no.png)"#,
+                vec!["a.png", "c.png"],
             ),
             (r#"<a title="href=no" href="ä.html">"#, vec!["ä.html"]),
             ("<a href=\"unclosed", vec![]),

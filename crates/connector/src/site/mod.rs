@@ -3,6 +3,7 @@
 //! Knows nothing of orders or signatures: `execute` decides what to do and when, this module does it to one directory.
 
 mod beneath;
+mod css;
 mod links;
 mod manifest;
 mod path;

@@ -1,4 +1,5 @@
-//! Probes: asks for every page of a release over HTTP, and for everything that those pages refer to on the same address.
+//! Probes: asks for every page of a release over HTTP, and for everything that those pages refer to on the same address,
+//! and what their style sheets refer to.
 //!
 //! A page is whole when it answers with the bytes that the manifest names and nothing that it refers to is missing.
 //! References to other addresses are not asked for: a probe never leaves the site.
@@ -10,12 +11,14 @@ use countersign_ids::Digest;
 use reqwest::{Url, header, redirect};
 use serde::{Deserialize, Serialize};
 
-use super::{Manifest, links, serve};
+use super::{Manifest, css, links, serve};
 
 /// How long one answer may take.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
 /// The most requests of one probe.
 const REQUESTS_MAX: usize = 20_000;
+/// How deep style sheets may import each other.
+const IMPORTS_DEEP_MAX: usize = 16;
 /// The most failures that a report names.
 pub const FAILURES_MAX: usize = 20;
 
@@ -68,8 +71,24 @@ pub struct Prober {
     client: reqwest::Client,
 }
 
-/// The status and bytes of an answer, or why there was none.
-type Answer = Result<(u16, Vec<u8>, Option<String>), String>;
+/// What an address answered.
+struct Answer {
+    status: u16,
+    /// Where it answered from in the end: what it refers to is relative to that.
+    url: Url,
+    bytes: Vec<u8>,
+    /// The release that answered, if it was ours.
+    release: Option<String>,
+    is_css: bool,
+}
+
+/// One probe under way: what it asks, and what was found out.
+struct Probe<'a> {
+    prober: &'a Prober,
+    base: Url,
+    manifest: &'a Manifest,
+    seen: BTreeMap<String, Result<(), String>>,
+}
 
 impl Prober {
     /// Makes a client that uses no proxy and stays on the address.
@@ -108,15 +127,17 @@ impl Prober {
             });
             return report;
         };
-        let mut seen = BTreeMap::new();
+        let mut probe = Probe {
+            prober: self,
+            base,
+            manifest,
+            seen: BTreeMap::new(),
+        };
         for page in manifest.pages() {
             report.pages += 1;
             let expected = manifest.file(page.as_str()).map(|file| file.digest);
-            let failure = match base.join(page.address()) {
-                Ok(url) => self
-                    .page(&url, &base, expected, manifest, &mut seen)
-                    .await
-                    .err(),
+            let failure = match probe.base.join(page.address()) {
+                Ok(url) => probe.page(&url, expected).await.err(),
                 Err(error) => Some(error.to_string()),
             };
             if let Some(what) = failure
@@ -128,52 +149,95 @@ impl Prober {
                 });
             }
         }
-        report.requests = u64::try_from(seen.len())
+        report.requests = u64::try_from(probe.seen.len())
             .unwrap_or(u64::MAX)
             .saturating_add(report.pages);
         report
     }
 
-    /// One page and what it refers to; the first thing that is wrong.
-    async fn page(
-        &self,
-        url: &Url,
-        base: &Url,
-        expected: Option<Digest>,
-        manifest: &Manifest,
-        seen: &mut BTreeMap<String, Result<(), String>>,
-    ) -> Result<(), String> {
-        let (status, bytes, release) = self.ask(url, None).await?;
-        if status != 200 {
-            return Err(format!("answered {status}"));
+    async fn ask(&self, url: &Url, page: Option<&Url>) -> Result<Answer, String> {
+        let mut request = self.client.get(url.clone());
+        if let Some(page) = page {
+            request = request.header(header::REFERER, page.as_str());
         }
-        if release.as_deref() != Some(manifest.digest().to_string().as_str()) {
+        let mut answer = request.send().await.map_err(|error| unanswered(&error))?;
+        let said = |name: &str| {
+            let value = answer.headers().get(name);
+            value
+                .and_then(|value| value.to_str().ok())
+                .map(str::to_owned)
+        };
+        let (status, url) = (answer.status().as_u16(), answer.url().clone());
+        let release = said(serve::RELEASE_HEADER);
+        let is_css = said(header::CONTENT_TYPE.as_str()).is_some_and(|kind| {
+            let kind = kind.split(';').next().unwrap_or("");
+            kind.trim().eq_ignore_ascii_case("text/css")
+        });
+        let mut bytes = Vec::new();
+        while let Some(chunk) = answer.chunk().await.map_err(|error| unanswered(&error))? {
+            bytes.extend_from_slice(&chunk);
+            if u64::try_from(bytes.len()).unwrap_or(u64::MAX) > super::FILE_BYTES_MAX {
+                return Err("answered with too many bytes".to_owned());
+            }
+        }
+        Ok(Answer {
+            status,
+            url,
+            bytes,
+            release,
+            is_css,
+        })
+    }
+}
+
+impl Probe<'_> {
+    /// One page and what it refers to; the first thing that is wrong.
+    async fn page(&mut self, url: &Url, expected: Option<Digest>) -> Result<(), String> {
+        let answer = self.prober.ask(url, None).await?;
+        if answer.status != 200 {
+            return Err(format!("answered {}", answer.status));
+        }
+        if answer.release.as_deref() != Some(self.manifest.digest().to_string().as_str()) {
             return Err("another release answered".to_owned());
         }
-        if Some(sha256(&bytes)) != expected {
+        if Some(sha256(&answer.bytes)) != expected {
             return Err("the bytes are not those of the manifest".to_owned());
         }
-        let links = links::links(&String::from_utf8_lossy(&bytes));
+        let links = links::links(&String::from_utf8_lossy(&answer.bytes));
         let relative_to = match &links.base {
             Some(base) => url.join(base).map_err(|_| format!("`{base}` is no base"))?,
             None => url.clone(),
         };
-        for reference in links.references {
-            let Ok(mut target) = relative_to.join(&reference) else {
+        self.references(&links.references, &relative_to, url, 0)
+            .await
+    }
+
+    /// Asks for everything that a page or a style sheet refers to on its own address; the first thing that is wrong.
+    async fn references(
+        &mut self,
+        references: &[String],
+        relative_to: &Url,
+        of: &Url,
+        deep: usize,
+    ) -> Result<(), String> {
+        for reference in references {
+            let Ok(mut target) = relative_to.join(reference) else {
                 return Err(format!("`{reference}` is no reference"));
             };
             target.set_fragment(None);
-            if target.origin() != url.origin() || target == *url {
+            if target.origin() != of.origin() || target == *of {
                 continue;
             }
-            let found = match seen.get(target.as_str()) {
+            let found = match self.seen.get(target.as_str()) {
                 Some(found) => found.clone(),
-                None if seen.len() >= REQUESTS_MAX => {
+                None if self.seen.len() >= REQUESTS_MAX => {
                     Err("too many references to ask for".to_owned())
                 }
                 None => {
-                    let found = self.reference(&target, url, base, manifest).await;
-                    seen.insert(target.to_string(), found.clone());
+                    // Sheets may import each other in a circle: what is being asked for is not asked for again.
+                    self.seen.insert(target.to_string(), Ok(()));
+                    let found = Box::pin(self.reference(&target, of, deep)).await;
+                    self.seen.insert(target.to_string(), found.clone());
                     found
                 }
             };
@@ -182,48 +246,26 @@ impl Prober {
         Ok(())
     }
 
-    async fn reference(
-        &self,
-        target: &Url,
-        page: &Url,
-        base: &Url,
-        manifest: &Manifest,
-    ) -> Result<(), String> {
-        let (status, bytes, _) = self.ask(target, Some(page)).await?;
-        if status != 200 {
-            return Err(format!("answered {status}"));
+    async fn reference(&mut self, target: &Url, page: &Url, deep: usize) -> Result<(), String> {
+        let answer = self.prober.ask(target, Some(page)).await?;
+        if answer.status != 200 {
+            return Err(format!("answered {}", answer.status));
         }
-        let listed = target
-            .path()
-            .strip_prefix(base.path())
-            .and_then(|path| manifest.file(path));
-        match listed {
-            Some(file) if file.digest != sha256(&bytes) => {
-                Err("does not have the bytes of the manifest".to_owned())
-            }
-            _ => Ok(()),
+        let path = answer.url.path().strip_prefix(self.base.path());
+        let listed = path.and_then(|path| self.manifest.file(path));
+        if listed.is_some_and(|file| file.digest != sha256(&answer.bytes)) {
+            return Err("does not have the bytes of the manifest".to_owned());
         }
-    }
-
-    async fn ask(&self, url: &Url, page: Option<&Url>) -> Answer {
-        let mut request = self.client.get(url.clone());
-        if let Some(page) = page {
-            request = request.header(header::REFERER, page.as_str());
+        if !answer.is_css {
+            return Ok(());
         }
-        let mut answer = request.send().await.map_err(|error| unanswered(&error))?;
-        let release = answer
-            .headers()
-            .get(serve::RELEASE_HEADER)
-            .and_then(|value| value.to_str().ok())
-            .map(str::to_owned);
-        let (status, mut bytes) = (answer.status().as_u16(), Vec::new());
-        while let Some(chunk) = answer.chunk().await.map_err(|error| unanswered(&error))? {
-            bytes.extend_from_slice(&chunk);
-            if u64::try_from(bytes.len()).unwrap_or(u64::MAX) > super::FILE_BYTES_MAX {
-                return Err("answered with too many bytes".to_owned());
-            }
+        if deep >= IMPORTS_DEEP_MAX {
+            return Err("is imported too deep".to_owned());
         }
-        Ok((status, bytes, release))
+        let text = String::from_utf8_lossy(&answer.bytes);
+        self.references(&css::references(&text), &answer.url, &answer.url, deep + 1)
+            .await
+            .map_err(|what| format!("refers to {what}"))
     }
 }
 
@@ -320,6 +362,70 @@ mod tests {
             what: "`../none.png` answered 404".to_owned(),
         };
         assert_eq!((preview, live), (vec![expected.clone()], vec![expected]));
+    }
+
+    #[tokio::test]
+    async fn what_a_style_sheet_refers_to_is_asked_for_too() {
+        let bench = bench().await;
+        let sheets = [
+            (
+                "style/all.css",
+                "@import 'a.css'; b{background:url(../site.css)}",
+            ),
+            (
+                "style/a.css",
+                "@import url(all.css); @import \"/style/b.css\"; a{b:url(#c)}",
+            ),
+            (
+                "style/b.css",
+                "a{b:url(data:,x);c:url(https://example.org/none.png)}",
+            ),
+            ("style/none.css", "@import 'gone.css'"),
+            ("style/deep.css", "a{b:url('../none.png')}"),
+            ("style/over.css", "@import 'deep.css'"),
+        ];
+        let with = |page: &str| {
+            let mut files = sample_files("one");
+            for (path, text) in sheets.iter().chain(&[("guide/styled.html", page)]) {
+                files.insert(path.parse().unwrap(), text.as_bytes().to_vec());
+            }
+            files
+        };
+        for (page, wrong) in [
+            ("<link rel=stylesheet href='../style/all.css'>", None),
+            ("<link rel=stylesheet href='/style/all.css'>", None),
+            (
+                "<style>a{b:url(../site.css)}</style><p style='b:url(/site.css)'>",
+                None,
+            ),
+            (
+                "<link rel=stylesheet href='/style/none.css'>",
+                Some("`/style/none.css` refers to `gone.css` answered 404"),
+            ),
+            (
+                "<link rel=stylesheet href='../style/over.css'>",
+                Some(
+                    "`../style/over.css` refers to `deep.css` refers to `../none.png` answered 404",
+                ),
+            ),
+            (
+                "<p style='background:url(none.png)'>",
+                Some("`none.png` answered 404"),
+            ),
+        ] {
+            let release = install_files(&bench.releases, "one", &with(page));
+            bench.releases.switch(Some(&release)).unwrap();
+            let manifest = bench.releases.manifest(&release).unwrap();
+            let (prober, live) = (&bench.prober, bench.live.address());
+            let reports = [
+                prober.preview(bench.preview.address(), &manifest).await,
+                prober.live(live, &manifest).await,
+            ];
+            for report in reports {
+                let found = report.failures.first().map(|failure| failure.what.as_str());
+                assert_eq!(found, wrong, "{page}");
+            }
+        }
     }
 
     #[tokio::test]

@@ -222,6 +222,17 @@ impl Releases {
             .map_err(at(&directory.join(file.path.relative())))
     }
 
+    /// One file of a kept release, opened to be sent; no link is followed on the way.
+    pub fn open_file(
+        &self,
+        release: &Digest,
+        file: &ReleaseFile,
+    ) -> Result<fs::File, ReleaseError> {
+        let directory = self.directory(release).join(FILES);
+        beneath::open(&directory, &file.path, file.bytes)
+            .map_err(at(&directory.join(file.path.relative())))
+    }
+
     /// The bytes of a file that some kept release has, hashed again.
     #[must_use]
     pub fn find(&self, digest: &Digest) -> Option<Vec<u8>> {

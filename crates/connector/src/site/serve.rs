@@ -2,20 +2,33 @@
 //!
 //! Only what a manifest lists is served, by the path as it stands there; the file system is never asked about a path that
 //! came over the network. A preview stands at `/preview/<64 hex>/` and at `/preview/<label>/`; a root-absolute reference of
-//! such a page is answered from the release that its `Referer` names, so a site built for `/` is whole in preview too.
-//! A page that refers to a preview address therefore looks whole there and is broken live.
+//! such a page is sent on to the preview that its `Referer` names, so a site built for `/` is whole in preview too. A page that
+//! refers to a preview address therefore looks whole there and is broken live. Connections, the time that a question may
+//! take and memory are bounded: files are sent as they are read.
 
-use std::{net::SocketAddr, sync::Arc};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use axum::{
     Router,
     body::Body,
     extract::{Request, State},
     http::{HeaderMap, HeaderValue, Method, StatusCode, header},
-    response::{IntoResponse, Response},
+    response::{IntoResponse, Redirect, Response},
+    serve::Listener,
 };
 use countersign_ids::Digest;
-use tokio::{net::TcpListener, task::JoinHandle};
+use countersign_transport::Bounded;
+use hyper::server::conn::http1;
+use hyper_util::{
+    rt::{TokioIo, TokioTimer},
+    service::TowerToHyperService,
+};
+use tokio::{
+    io::AsyncReadExt,
+    net::TcpListener,
+    task::{JoinHandle, JoinSet},
+};
+use tokio_util::io::ReaderStream;
 
 use super::{Manifest, ReleaseError, ReleaseFile, Releases, path::INDEX};
 
@@ -23,6 +36,31 @@ use super::{Manifest, ReleaseError, ReleaseFile, Releases, path::INDEX};
 pub const RELEASE_HEADER: &str = "countersign-release";
 /// Below this path stands one preview per kept release.
 pub const PREVIEW: &str = "/preview/";
+
+/// The most connections of one address at one time; more wait to be accepted.
+const CONNECTIONS_MAX: usize = 512;
+/// How long the head of a question may take, a connection that asks nothing included.
+const QUESTION_TIMEOUT: Duration = Duration::from_secs(15);
+/// How long a visitor may take nothing of an answer.
+const STALLED_TIMEOUT: Duration = Duration::from_secs(30);
+/// The longest silence on a connection; a question's own bound ends it earlier.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
+/// How much of a file is in memory at one time.
+const CHUNK_BYTES: usize = 64 * 1024;
+
+/// What an address lets its visitors use.
+#[derive(Debug, Clone, Copy)]
+struct Bounds {
+    connections: usize,
+    question: Duration,
+    stalled: Duration,
+}
+
+const BOUNDS: Bounds = Bounds {
+    connections: CONNECTIONS_MAX,
+    question: QUESTION_TIMEOUT,
+    stalled: STALLED_TIMEOUT,
+};
 
 /// Which of the two addresses answers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -54,24 +92,44 @@ impl Drop for Served {
 
 /// Serves what is live at `/`.
 pub async fn live(listen: SocketAddr, releases: Arc<Releases>) -> std::io::Result<Served> {
-    serve(listen, releases, View::Live).await
+    serve(listen, releases, View::Live, BOUNDS).await
 }
 
 /// Serves every kept release at its preview address.
 pub async fn preview(listen: SocketAddr, releases: Arc<Releases>) -> std::io::Result<Served> {
-    serve(listen, releases, View::Preview).await
+    serve(listen, releases, View::Preview, BOUNDS).await
 }
 
-async fn serve(listen: SocketAddr, releases: Arc<Releases>, view: View) -> std::io::Result<Served> {
+async fn serve(
+    listen: SocketAddr,
+    releases: Arc<Releases>,
+    view: View,
+    bounds: Bounds,
+) -> std::io::Result<Served> {
     let listener = TcpListener::bind(listen).await?;
     let address = listener.local_addr()?;
     let router = Router::new().fallback(handle).with_state((releases, view));
-    let task = tokio::spawn(async move {
-        if let Err(error) = axum::serve(listener, router).await {
-            tracing::error!(%error, "a site server ended");
-        }
-    });
+    let listener = Bounded::new(listener, bounds.connections, bounds.stalled, IDLE_TIMEOUT);
+    let task = tokio::spawn(accept(listener, router, bounds.question));
     Ok(Served { address, task })
+}
+
+/// Answers every connection for as long as it is polled; all of them end with it.
+async fn accept(mut listener: Bounded, router: Router, question: Duration) {
+    let mut http = http1::Builder::new();
+    http.timer(TokioTimer::new()).header_read_timeout(question);
+    let service = TowerToHyperService::new(router);
+    let mut connections = JoinSet::new();
+    loop {
+        tokio::select! {
+            (stream, _) = listener.accept() => {
+                let connection = http.serve_connection(TokioIo::new(stream), service.clone());
+                // How a visitor's connection ends is the visitor's business.
+                connections.spawn(async { drop(connection.await) });
+            }
+            Some(_) = connections.join_next() => {}
+        }
+    }
 }
 
 async fn handle(
@@ -105,7 +163,18 @@ fn answer(releases: &Releases, view: View, path: &str, headers: &HeaderMap) -> R
             Ok(None) => return plain(StatusCode::NOT_FOUND, "no release is live here yet\n"),
             Err(error) => return failed(&error),
         },
-        View::Preview => previewed(releases, path, referrer(headers)),
+        View::Preview => match split(path) {
+            Some((name, below)) => {
+                let referring = referrer(headers).and_then(|name| named(releases, name, None));
+                named(releases, name, referring).map(|release| (release, below))
+            }
+            None => match referrer(headers) {
+                Some(name) => {
+                    return Redirect::temporary(&format!("{PREVIEW}{name}{path}")).into_response();
+                }
+                None => None,
+            },
+        },
     };
     let Some((release, path)) = target else {
         return plain(
@@ -119,21 +188,6 @@ fn answer(releases: &Releases, view: View, path: &str, headers: &HeaderMap) -> R
             plain(StatusCode::NOT_FOUND, "this release is not kept here\n")
         }
         Err(error) => failed(&error),
-    }
-}
-
-/// The release that a preview path is about, and the path below its base path.
-fn previewed<'a>(
-    releases: &Releases,
-    path: &'a str,
-    referrer: Option<&str>,
-) -> Option<(Digest, &'a str)> {
-    let referring = referrer
-        .and_then(split)
-        .and_then(|(name, _)| named(releases, name, None));
-    match split(path) {
-        Some((name, below)) => Some((named(releases, name, referring)?, below)),
-        None => Some((referring?, path.strip_prefix('/')?)),
     }
 }
 
@@ -157,14 +211,15 @@ fn named(releases: &Releases, name: &str, referring: Option<Digest>) -> Option<D
         .or_else(|| releases.list().ok()?.into_iter().find(labelled))
 }
 
-/// The path of the page that refers here.
+/// The name in the preview path of the page that refers here.
 fn referrer(headers: &HeaderMap) -> Option<&str> {
     let (_, behind) = headers
         .get(header::REFERER)?
         .to_str()
         .ok()?
         .split_once("://")?;
-    behind.find('/').and_then(|at| behind.get(at..))
+    let path = behind.find('/').and_then(|at| behind.get(at..))?;
+    split(path).map(|(name, _)| name)
 }
 
 fn respond(releases: &Releases, manifest: &Manifest, path: &str, headers: &HeaderMap) -> Response {
@@ -217,10 +272,14 @@ fn send(
     {
         StatusCode::NOT_MODIFIED.into_response()
     } else {
-        match releases.read(&manifest.digest(), file) {
-            Ok(bytes) => (status, Body::from(bytes)).into_response(),
+        let opened = match releases.open_file(&manifest.digest(), file) {
+            Ok(opened) => tokio::fs::File::from_std(opened),
             Err(error) => return failed(&error),
-        }
+        };
+        let bytes = ReaderStream::with_capacity(opened.take(file.bytes), CHUNK_BYTES);
+        let length = HeaderValue::from(file.bytes);
+        let body = Body::from_stream(bytes);
+        (status, [(header::CONTENT_LENGTH, length)], body).into_response()
     };
     let release = manifest.digest().to_string();
     let sent = [
@@ -280,13 +339,14 @@ mod tests {
     use super::*;
     use crate::site::tests::{install, sample};
 
+    use tokio::io::AsyncWriteExt;
+
     async fn get(address: SocketAddr, path: &str) -> (u16, String) {
         get_with(address, path, &[]).await
     }
 
     /// Asks over a bare socket: a client library would normalise the paths that are tried here.
     async fn get_with(address: SocketAddr, path: &str, headers: &[(&str, &str)]) -> (u16, String) {
-        use tokio::io::{AsyncReadExt, AsyncWriteExt};
         let mut stream = tokio::net::TcpStream::connect(address).await.unwrap();
         let mut request = format!("GET {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n");
         for (name, value) in headers {
@@ -407,16 +467,65 @@ mod tests {
             404
         );
         assert_eq!(get(server.address(), "/site.css").await.0, 404);
+        // A reference to the root of the site is one to the root of the preview.
         let referrer = format!("http://x{base}guide/");
+        let (status, sent_on) =
+            get_with(server.address(), "/site.css", &[("referer", &referrer)]).await;
+        assert_eq!(status, 307);
+        assert!(sent_on.contains(&format!("location: {base}site.css\r\n")));
+        let elsewhere = [("referer", "http://x/guide/")];
         assert_eq!(
-            get_with(server.address(), "/site.css", &[("referer", &referrer)])
-                .await
-                .0,
-            200
+            get_with(server.address(), "/site.css", &elsewhere).await.0,
+            404
         );
         let unknown = format!("/preview/{}/", "0".repeat(64));
         assert_eq!(get(server.address(), &unknown).await.0, 404);
         assert_eq!(get(server.address(), "/preview/one/site.css").await.0, 200);
         assert_eq!(get(server.address(), "/preview/two/site.css").await.0, 404);
+    }
+
+    /// Everything that comes before the other side ends the connection.
+    async fn until_cut(stream: &mut tokio::net::TcpStream) -> usize {
+        let mut bytes = Vec::new();
+        stream.read_to_end(&mut bytes).await.ok();
+        bytes.len()
+    }
+
+    #[tokio::test]
+    async fn a_visitor_who_does_not_finish_asking_or_does_not_take_is_cut_off_and_the_next_is_served()
+     {
+        let directory = tempfile::tempdir().unwrap();
+        let releases = Arc::new(Releases::open(directory.path()).unwrap());
+        let mut files = crate::site::tests::sample_files("one");
+        let large = vec![b'x'; 16 << 20];
+        files.insert("large.bin".parse().unwrap(), large.clone());
+        let one = crate::site::tests::install_files(&releases, "one", &files);
+        releases.switch(Some(&one)).unwrap();
+        let bounds = Bounds {
+            connections: 1,
+            question: Duration::from_millis(200),
+            stalled: Duration::from_millis(200),
+        };
+        let server = serve(local(), releases, View::Live, bounds).await.unwrap();
+        let connect = || tokio::net::TcpStream::connect(server.address());
+        let (mut silent, mut half, mut deaf) = (
+            connect().await.unwrap(),
+            connect().await.unwrap(),
+            connect().await.unwrap(),
+        );
+        half.write_all(b"GET / HTTP/1.1\r\nhost: ").await.unwrap();
+        deaf.write_all(b"GET /large.bin HTTP/1.1\r\nhost: x\r\n\r\n")
+            .await
+            .unwrap();
+        // One at a time: each is served only because the one before was cut off.
+        let (status, text) = get(server.address(), "/site.css").await;
+        assert_eq!(status, 200, "{text}");
+        assert_eq!(until_cut(&mut silent).await, 0);
+        until_cut(&mut half).await;
+        assert!(until_cut(&mut deaf).await < large.len());
+        // Whoever takes gets all of it.
+        let (_, text) = get(server.address(), "/large.bin").await;
+        assert!(text.ends_with(std::str::from_utf8(&large).unwrap()));
+        assert!(text.contains(&format!("content-length: {}\r\n", large.len())));
     }
 }

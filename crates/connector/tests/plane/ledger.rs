@@ -41,7 +41,12 @@ pub(crate) fn parsed<T: std::str::FromStr<Err: std::fmt::Debug>>(text: &str) -> 
 
 impl Ledger {
     pub(crate) fn new() -> Self {
-        let (genesis, orders, checkpoints) = (key(1), key(2), key(3));
+        Self::of(key(1))
+    }
+
+    /// The ledger of this genesis key.
+    pub(crate) fn of(genesis: SigningKey) -> Self {
+        let (orders, checkpoints) = (key(2), key(3));
         let id = ledger_id(genesis.verifying_key().as_bytes());
         let added = |role, name: &str, key: &SigningKey| AddedKey {
             role,

@@ -19,8 +19,8 @@ use crate::statement::VerifiedStatement;
 use crate::wire::{JsonObject, OrDash};
 
 pub use steps::{
-    Audience, Opened, action, audience, document, follow_keys, mode, open_checkpoint, precondition,
-    proofs, readiness, signature, statements, time, unseen, verifier, window,
+    Audience, Opened, action, audience, document, event, follow_keys, mode, open_checkpoint,
+    precondition, proofs, readiness, signature, statements, time, unseen, verifier, window,
 };
 
 /// The kind of action that brings a release back: the only one that passes in mode rollback-only.
@@ -60,16 +60,33 @@ pub struct SiteNow<'a> {
     pub rollback_digest: OrDash<Digest>,
 }
 
-/// A check that did not pass, and as much of the order as may be believed.
+/// A check that did not pass, and the order that this ends.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 #[error("{refusal}")]
 pub struct Refused {
     /// The check.
     pub refusal: Refusal,
-    /// SHA-256 of the payload delivered: what the refusal answers. None where no order could be read.
-    pub order_digest: Option<Digest>,
-    /// The order, where its signature was good: its nonce is persisted.
+    /// The order, if the refusal ends it: it is answered, and its nonce persisted.
+    ///
+    /// None where what failed is not covered by the order's signature. Whoever stands in between could have spoiled that,
+    /// so nothing is answered, nothing remembered, and the order is asked for again for as long as it counts.
     pub order: Option<Box<VerifiedOrder>>,
+}
+
+impl Refused {
+    const fn spoiled(refusal: Refusal) -> Self {
+        Self {
+            refusal,
+            order: None,
+        }
+    }
+
+    fn ended(refusal: Refusal, order: &VerifiedOrder) -> Self {
+        Self {
+            refusal,
+            order: Some(Box::new(order.clone())),
+        }
+    }
 }
 
 /// An order that passed every check but those of the site.
@@ -87,27 +104,14 @@ pub struct PassedOrder(CheckedOrder);
 
 /// Runs every check that needs no look at the site, in the order of the format.
 pub fn check_order(delivery: &Delivery, facts: &Facts<'_>) -> Result<CheckedOrder, Refused> {
-    let opened = Opened::open(delivery).map_err(|refusal| Refused {
-        refusal,
-        order_digest: None,
-        order: None,
-    })?;
-    let order_digest = Some(opened.envelope.payload_digest());
-    let unsigned = |refusal| Refused {
-        refusal,
-        order_digest,
-        order: None,
-    };
-    mode(&opened.order, facts.mode).map_err(unsigned)?;
-    let ring = follow_keys(facts.ring, &delivery.keys).map_err(unsigned)?;
-    let order = signature(&opened.envelope, &ring).map_err(unsigned)?;
-    let signed = |refusal| Refused {
-        refusal,
-        order_digest,
-        order: Some(Box::new(order.clone())),
-    };
-    let (statements, checkpoint) =
-        check_signed(&opened, order.order(), delivery, facts, &ring).map_err(signed)?;
+    let opened = Opened::open(delivery).map_err(Refused::spoiled)?;
+    let ring = follow_keys(facts.ring, &delivery.keys).map_err(Refused::spoiled)?;
+    // The mode is the first check, but only an order that is authentic is told of it, or of anything else.
+    let order = signature(&opened.envelope, &ring).map_err(Refused::spoiled)?;
+    let statements =
+        check_signed(order.order(), facts).map_err(|refusal| Refused::ended(refusal, &order))?;
+    event(order.order(), &opened.action, &opened.header).map_err(Refused::spoiled)?;
+    let checkpoint = proofs(&opened, delivery, &ring, facts.accepted).map_err(Refused::spoiled)?;
     Ok(CheckedOrder {
         order,
         statements,
@@ -116,13 +120,9 @@ pub fn check_order(delivery: &Delivery, facts: &Facts<'_>) -> Result<CheckedOrde
     })
 }
 
-fn check_signed(
-    opened: &Opened,
-    order: &Order,
-    delivery: &Delivery,
-    facts: &Facts<'_>,
-    ring: &KeyRing,
-) -> Result<(Vec<VerifiedStatement>, TreeHead), Refusal> {
+/// The checks of what the order's signature covers: what fails here ends the order.
+fn check_signed(order: &Order, facts: &Facts<'_>) -> Result<Vec<VerifiedStatement>, Refusal> {
+    mode(order, facts.mode)?;
     audience(
         order,
         &Audience::of(facts.document, facts.connector, facts.generation),
@@ -130,10 +130,8 @@ fn check_signed(
     document(order, facts.document)?;
     time(order, facts.now)?;
     unseen(order, facts.nonces, facts.last_sequence)?;
-    action(order, &opened.action, &opened.header)?;
-    let statements = statements(order, facts.document, facts.now, facts.executed)?;
-    let checkpoint = proofs(opened, delivery, ring, facts.accepted)?;
-    Ok((statements, checkpoint))
+    action(order)?;
+    statements(order, facts.document, facts.now, facts.executed)
 }
 
 impl CheckedOrder {
@@ -148,11 +146,7 @@ impl CheckedOrder {
             .and_then(|()| readiness(self.order(), site.rollback_digest));
         match checked {
             Ok(()) => Ok(PassedOrder(self)),
-            Err(refusal) => Err(Refused {
-                refusal,
-                order_digest: Some(*self.order.digest()),
-                order: Some(Box::new(self.order)),
-            }),
+            Err(refusal) => Err(Refused::ended(refusal, &self.order)),
         }
     }
 }

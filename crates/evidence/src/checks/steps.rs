@@ -211,13 +211,9 @@ pub fn unseen(
     }
 }
 
-/// Step 6: event, order, action object and every statement name one action.
-pub fn action(order: &Order, of_body: &ActionId, header: &Header) -> Result<(), Refusal> {
-    let same = order.action == *of_body
-        && header.ledger == order.ledger
-        && header.chain == order.chain
-        && order.rollback_digest == order.action_object.rollback_digest;
-    if !same {
+/// Step 6: order, action object and every statement name one action.
+pub fn action(order: &Order) -> Result<(), Refusal> {
+    if order.rollback_digest != order.action_object.rollback_digest {
         return Err(Refusal::Action);
     }
     let digest = order
@@ -296,6 +292,13 @@ fn statement(
         return Err(Refusal::StatementExecuted(*verified.digest()));
     }
     Ok(verified)
+}
+
+/// Step 8, before the proofs: the event that they are about is of the order's action, in the order's chain.
+pub fn event(order: &Order, of_body: &ActionId, header: &Header) -> Result<(), Refusal> {
+    let same =
+        order.action == *of_body && header.ledger == order.ledger && header.chain == order.chain;
+    if same { Ok(()) } else { Err(Refusal::Action) }
 }
 
 /// Step 8: the checkpoint's signature, its size, the inclusion of E, and consistency with what was accepted.

@@ -21,7 +21,7 @@ use countersign_evidence::keys::{EndReason, EndedKey, Role};
 use countersign_evidence::message::Mode;
 use countersign_evidence::statement::Scope;
 use countersign_evidence::{CODES, codes};
-use countersign_ids::Nonce;
+use countersign_ids::{Code, Nonce};
 use world::*;
 
 #[test]
@@ -67,22 +67,41 @@ fn every_check_has_a_mutated_order() {
     assert_eq!(covered, checks);
 }
 
+/// The codes of what the order's signature does not cover: whoever stands in between could have spoiled that.
+const SPOILED: [Code; 8] = [
+    codes::ORDER_MALFORMED,
+    codes::ORDER_BODY,
+    codes::KEY_STATEMENT_REFUSED,
+    codes::ORDER_SIGNATURE,
+    codes::ORDER_CHECKPOINT,
+    codes::ORDER_CHECKPOINT_BEHIND,
+    codes::ORDER_INCLUSION,
+    codes::ORDER_CONSISTENCY,
+];
+
 #[test]
-fn only_an_order_with_a_good_signature_leaves_its_nonce() {
-    let expired = world(|w| w.now = NOON.plus_millis(200_000))
-        .check()
-        .unwrap_err();
-    assert_eq!(
-        expired.order.unwrap().order().nonce,
-        Nonce::from_bytes([8; 16])
-    );
-    assert!(expired.order_digest.is_some());
-    let forged = world(|w| w.order_key = key(42)).check().unwrap_err();
-    assert!(
-        forged.order.is_none(),
-        "a forger must not be able to use nonces up"
-    );
-    assert!(forged.order_digest.is_some());
+fn only_what_the_order_s_signature_covers_ends_the_order() {
+    for (name, world, code) in cases() {
+        let refused = world.check().expect_err(name);
+        // An event of another action fits no order; an order that contradicts itself is over.
+        let spoiled = SPOILED.contains(&code) || name.starts_with("an event of");
+        assert_eq!(refused.order.is_none(), spoiled, "{name}: {refused}");
+        if let Some(order) = refused.order {
+            assert_eq!(order.order().nonce, Nonce::from_bytes([8; 16]), "{name}");
+        }
+    }
+}
+
+#[test]
+fn who_cannot_sign_does_not_even_learn_the_mode() {
+    for mode in [Mode::Hold, Mode::Dark, Mode::Quiet, Mode::Stopped] {
+        let told = world(|w| w.mode = mode).check().unwrap_err();
+        assert_eq!(told.refusal.code(), codes::ORDER_MODE);
+        let forged = world(|w| (w.mode, w.order_key) = (mode, key(42)));
+        let forged = forged.check().unwrap_err();
+        assert_eq!(forged.refusal.code(), codes::ORDER_SIGNATURE);
+        assert!(forged.order.is_none());
+    }
 }
 
 #[test]

@@ -18,7 +18,8 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, Sleep, sleep};
 
 /// A listener that keeps its bounds.
-pub(crate) struct Bounded {
+#[derive(Debug)]
+pub struct Bounded {
     listener: TcpListener,
     connections: Arc<Semaphore>,
     stalled: Duration,
@@ -26,7 +27,10 @@ pub(crate) struct Bounded {
 }
 
 impl Bounded {
-    pub(crate) fn new(
+    /// So many connections at one time; a write that makes no progress for `stalled` fails, and so does a read that waits
+    /// while nothing went in or out for `idle`.
+    #[must_use]
+    pub fn new(
         listener: TcpListener,
         connections: usize,
         stalled: Duration,
@@ -61,7 +65,8 @@ impl Listener for Bounded {
 }
 
 /// A connection whose writes must make progress, and that must not be silent.
-pub(crate) struct Guarded<S> {
+#[derive(Debug)]
+pub struct Guarded<S> {
     stream: S,
     stalled: Duration,
     /// Set while a write waits.
