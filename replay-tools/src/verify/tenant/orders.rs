@@ -55,7 +55,8 @@ impl Tenant {
             RULE,
             "an order in another round than the last",
         )?;
-        checks::action(order, &authorized.action, seen.header).map_err(|error| bad(RULE, error))?;
+        checks::action(order).map_err(|error| bad(RULE, error))?;
+        checks::event(order, &authorized.action, seen.header).map_err(|error| bad(RULE, error))?;
         self.check_action(authorized, order)?;
         self.check_receiver(order)?;
         check_times(seen, order)?;
