@@ -480,9 +480,11 @@ async fn an_outcome_that_one_ledger_never_took_is_left_behind_by_decision_only()
     old.lock().faults.deaf = true;
     let two = release(&old, "two");
     let order = old.order(&two, |_| {}).await;
-    let waits = || status(directory.path()).unwrap().waiting > 0;
-    let switched = || status(directory.path()).unwrap().current == two.to_string();
-    old.until("the switch", |_| (switched() && waits()).then_some(()))
+    let ended = || {
+        let status = status(directory.path()).unwrap();
+        status.current == two.to_string() && status.unfinished.is_none()
+    };
+    old.until("the end of the order", |_| ended().then_some(()))
         .await;
     connector.end().await;
 
