@@ -51,6 +51,8 @@ impl Projection for Counts {
                 | Event::Deploy(_)
                 | Event::Freeze(_)
                 | Event::Reason(_)
+                | Event::Remark(_)
+                | Event::Retention(_)
                 | Event::Beat(_),
             ) => {}
         }

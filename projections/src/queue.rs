@@ -38,6 +38,8 @@ impl Projection for Queue {
                 | Event::Deploy(_)
                 | Event::Freeze(_)
                 | Event::Reason(_)
+                | Event::Remark(_)
+                | Event::Retention(_)
                 | Event::Beat(_),
             ) => Ok(Vec::new()),
         }

@@ -64,6 +64,8 @@ impl Projection for Sites {
                 | Event::Connector(events::Connector::Invited(_))
                 | Event::Freeze(_)
                 | Event::Reason(_)
+                | Event::Remark(_)
+                | Event::Retention(_)
                 | Event::Beat(_),
             ) => Ok(Vec::new()),
         }

@@ -1,5 +1,6 @@
 //! The timeline: one row per event of a chain, by sequence. Personal and absent bodies have a row too: something happened.
 
+use countersign_ids::Retention;
 use serde_json::{Map, Value};
 
 use crate::{Change, Folded, Projection, Rows, Stop, row};
@@ -40,10 +41,10 @@ impl Projection for Timeline {
         put("hash", folded.hash.to_string());
         put(
             "body",
-            if folded.event.is_some() {
-                "present"
-            } else {
-                "sealed or absent"
+            match header.retention {
+                Retention::Evidence => "present",
+                // Whether it is still there must not change a row: the rows of what is left are the rows of all.
+                Retention::Operational | Retention::Personal => "sealed or absent",
             }
             .to_owned(),
         );

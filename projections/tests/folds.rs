@@ -207,12 +207,12 @@ fn digests_of_rows_are_stable() {
         (
             "timeline",
             1,
-            "sha256:a83504347385510e75c2df22ff8be92eb424e8dd192fd6ff2a830cdb713181ce",
+            "sha256:1e362d7f875f912ff6672e346958a280ca5963928f8114d9bffda3351b070359",
         ),
         (
             "queue",
             1,
-            "sha256:3709d05a4d32aeab1c606f23db62626050d655a10c77878cb37152236bb29277",
+            "sha256:5afcee626c823af704b60fd5f0ef65549c77f1772df709a30cff21ff5332e3f2",
         ),
         (
             "sites",
@@ -222,7 +222,7 @@ fn digests_of_rows_are_stable() {
         (
             "counts",
             2,
-            "sha256:1ec1c760d519bda6e0624bc791af1802f2513dfd9a4655819a6fbe75fec56878",
+            "sha256:8b282722c5f991b3a33c494abeff2ebe0e02dfe5189a6ef509f392c8f09ef2f6",
         ),
     ]
     .map(|(name, version, digest)| (name.to_owned(), version, digest.to_owned()));

@@ -25,6 +25,8 @@ pub struct Counts {
     pub bodies: u64,
     /// Bodies that are absent, by reason.
     pub absent: BTreeMap<String, u64>,
+    /// Sealed bodies whose key was destroyed, by the receipts of the ledger.
+    pub destroyed: u64,
     /// Checkpoints.
     pub checkpoints: u64,
     /// Recorded heads.
@@ -183,6 +185,9 @@ impl Verdict {
         )?;
         for (reason, count) in &counts.absent {
             writeln!(out, "bodies absent, {reason}: {count}")?;
+        }
+        if counts.destroyed > 0 {
+            writeln!(out, "bodies sealed, key destroyed: {}", counts.destroyed)?;
         }
         if self.source.torn_bytes > 0 {
             writeln!(out, "tail: {} bytes torn", self.source.torn_bytes)?;

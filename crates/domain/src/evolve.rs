@@ -36,6 +36,7 @@ pub(crate) fn apply(tenant: &mut Tenant, header: &Header, event: &Event) {
             }
         }
         Event::Freeze(event) => freeze(tenant, event),
+        Event::Retention(event) => tenant.keeping.apply(header.sequence, event),
         Event::Action(event) => action(tenant, &header.actor, header.time, event),
         // Events of other chains, and what nobody's decision reads: a reason is personal and commits by its digest.
         Event::Chain(events::Chain::Announced(_) | events::Chain::Opened(_))
@@ -45,6 +46,7 @@ pub(crate) fn apply(tenant: &mut Tenant, header: &Header, event: &Event) {
         | Event::Token(events::Token::Issued(_) | events::Token::Revoked(_))
         | Event::Clock(events::Clock::SteppedBack(_))
         | Event::Reason(events::Reason::Given(_))
+        | Event::Remark(events::Remark::Made(_))
         | Event::Beat(events::Beat::Received(_)) => {}
     }
 }
@@ -82,6 +84,8 @@ fn note(tenant: &mut Tenant, noted: &events::platform::Noted) {
         | Event::Freeze(_)
         | Event::Action(_)
         | Event::Reason(_)
+        | Event::Remark(_)
+        | Event::Retention(_)
         | Event::Beat(_) => {}
     }
 }

@@ -10,6 +10,7 @@ pub mod commands;
 pub mod decision;
 mod due;
 mod evolve;
+pub mod keeping;
 pub mod kinds;
 pub mod manifest;
 mod note;
@@ -26,13 +27,14 @@ pub mod words;
 
 pub use action::Action;
 pub use commands::{
-    AddRelease, Assess, Command, DeclareFreeze, Deliver, Expire, Facts, InviteConnector,
-    LiftFreeze, MarkUnresolved, Mint, NotePlatform, OpenTenant, PairConnector, PairingTerms,
-    Propose, RecordObservation, RecordOutcome, RegisterSite, Revoke, Vote, Withdraw, blobs_wanted,
-    compose, decide, imagine, pairing_terms,
+    AddRelease, Assess, Command, DeclareFreeze, Deliver, Erase, Expire, ExpireBodies, Facts,
+    InviteConnector, LiftFreeze, MarkUnresolved, Mint, NotePlatform, OpenTenant, PairConnector,
+    PairingTerms, Propose, ReceiptRemoval, RecordObservation, RecordOutcome, RegisterSite, Remark,
+    Revoke, SetRetention, Vote, Withdraw, blobs_wanted, compose, decide, imagine, pairing_terms,
 };
 pub use decision::{Aggregate, Blob, Decision, Draft, Guard, Stamp};
 pub use due::{Due, due};
+pub use keeping::{Keeping, Removal};
 pub use manifest::Manifest;
 pub use note::is_restated;
 pub use platform::{Platform, PlatformCommand, decide_platform};

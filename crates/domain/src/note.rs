@@ -48,6 +48,8 @@ pub const fn is_restated(event: &Event) -> bool {
         | Event::Freeze(_)
         | Event::Action(_)
         | Event::Reason(_)
+        | Event::Remark(_)
+        | Event::Retention(_)
         | Event::Beat(_) => false,
     }
 }

@@ -5,8 +5,8 @@
 
 use countersign_evidence::{ActionKind, statement::StatementError};
 use countersign_ids::{
-    ActionId, ApproverId, ChainId, Code, ConnectorId, CredentialId, Digest, FreezeId, Nonce,
-    SiteId, TenantId, Time, TokenId,
+    ActionId, ApproverId, ChainId, Code, ConnectorId, CredentialId, DataSubject, Digest, FreezeId,
+    Nonce, Sequence, SiteId, TenantId, Time, TokenId,
 };
 
 use crate::state::State;
@@ -212,6 +212,24 @@ rejections! {
     /// The reason is not the one that was signed.
     ReasonMismatch "the reason given is not the reason signed"
         = Code { id: "reason-mismatch", title: "The reason given is not the one signed" };
+
+    // What is kept.
+
+    /// Longer than the platform allows.
+    RetentionTooLong { days_max: u32 } "operational bodies are kept for {days_max} days at most"
+        = Code { id: "retention-too-long", title: "Longer than the platform keeps it" };
+    /// No operational body is old enough.
+    NothingExpired { until: Time } "no operational body of `{until}` or before is left"
+        = Code { id: "nothing-expired", title: "No body has outlived its retention" };
+    /// Nothing in this chain is about such a data subject.
+    SubjectUnknown { subject: DataSubject } "nothing sealed here is about data subject `{subject}`"
+        = Code { id: "subject-unknown", title: "Nothing sealed is about this data subject" };
+    /// The data subject's key was destroyed, and nothing came since.
+    SubjectErased { subject: DataSubject } "data subject `{subject}` was erased already"
+        = Code { id: "subject-erased", title: "The data subject was erased already" };
+    /// No removal was ordered there, or it is done.
+    RemovalUnknown { ordered: Sequence } "no removal that event {ordered} ordered is pending"
+        = Code { id: "removal-unknown", title: "No such removal is pending" };
 
     // The life of an action.
 

@@ -16,6 +16,7 @@ use countersign_ids::{
 
 use crate::action::{Action, Vote};
 use crate::decision::Aggregate;
+use crate::keeping::Keeping;
 use crate::policy::{ApproverEntity, Exclusion, PolicyInput};
 use crate::rejection::Rejection;
 use crate::site::Site;
@@ -42,6 +43,7 @@ pub struct Tenant {
     pub(crate) codes: BTreeMap<Digest, SiteId>,
     /// Connector keys that were ever paired, and where.
     pub(crate) connector_keys: BTreeMap<PublicKey, SiteId>,
+    pub(crate) keeping: Keeping,
 }
 
 /// A declared freeze.
@@ -87,7 +89,7 @@ impl Aggregate for Tenant {
 impl Tenant {
     /// A tenant's chain before its first event.
     #[must_use]
-    pub const fn new(chain: ChainId) -> Self {
+    pub fn new(chain: ChainId) -> Self {
         Self {
             chain,
             ledger: None,
@@ -104,6 +106,7 @@ impl Tenant {
             spent: BTreeSet::new(),
             codes: BTreeMap::new(),
             connector_keys: BTreeMap::new(),
+            keeping: Keeping::default(),
         }
     }
 
@@ -112,6 +115,7 @@ impl Tenant {
         self.ledger = Some(header.ledger);
         self.size = header.sequence.get().saturating_add(1);
         self.time = self.time.max(header.time);
+        self.keeping.note(header);
         if let Some(event) = event {
             crate::evolve::apply(self, header, event);
         }
@@ -127,6 +131,12 @@ impl Tenant {
     #[must_use]
     pub fn name(&self) -> &str {
         &self.name
+    }
+
+    /// What it keeps, and for how long.
+    #[must_use]
+    pub const fn keeping(&self) -> &Keeping {
+        &self.keeping
     }
 
     /// The time of its last event.

@@ -12,6 +12,8 @@ use crate::rejection::Rejection;
 pub const NAME_TEXT_BYTES_MAX: usize = 128;
 /// Longest title of an action.
 pub const TITLE_BYTES_MAX: usize = 160;
+/// Longest remark.
+pub const REMARK_BYTES_MAX: usize = 1024;
 /// Longest reason.
 pub const REASON_BYTES_MAX: usize = 4096;
 

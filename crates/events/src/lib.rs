@@ -20,13 +20,15 @@ pub mod heads;
 pub mod keys;
 pub mod platform;
 pub mod reason;
+pub mod remark;
+pub mod retention;
 pub mod samples;
 pub mod site;
 pub mod tenant;
 pub mod token;
 pub mod words;
 
-use countersign_ids::{EventType, Retention, limits};
+use countersign_ids::{EventType, limits};
 
 pub use declare::{Chains, Payload, Spec};
 pub use evaluation::{EntityName, Evaluation, Ruling, Tally};
@@ -62,6 +64,10 @@ families! {
     action Action,
     /// Reasons that people gave: personal.
     reason Reason,
+    /// Remarks of operators: operational.
+    remark Remark,
+    /// How long bodies are kept, and what was removed.
+    retention Retention,
     /// Heartbeats.
     beat Beat,
 }
@@ -126,7 +132,7 @@ impl Event {
     }
 
     /// The class of its family.
-    pub const fn retention(&self) -> Retention {
+    pub const fn retention(&self) -> countersign_ids::Retention {
         self.spec().retention
     }
 }

@@ -17,7 +17,7 @@ use crate::words::{ConnectorKind, Environment, ExpiredFrom, Risk, SiteOrAll, Tok
 use crate::{
     Event, action, approver, beat, chain, clock, connector, deploy, freeze, heads, keys, platform,
 };
-use crate::{reason, site, tenant, token};
+use crate::{reason, remark, retention, site, tenant, token};
 
 const GENESIS: [u8; 32] = [9; 32];
 const NOON: Time = Time::from_unix_millis(1_790_000_000_000);
@@ -84,6 +84,7 @@ pub fn samples() -> Result<Vec<Event>, WireError> {
         }
         .into(),
     );
+    events.extend(removal_events()?);
     events.push(
         beat::Received {
             envelope: envelope(PayloadType::Heartbeat),
@@ -91,6 +92,52 @@ pub fn samples() -> Result<Vec<Event>, WireError> {
         .into(),
     );
     Ok(events)
+}
+
+fn removal_events() -> Result<Vec<Event>, WireError> {
+    let chain = "bakery".parse::<countersign_ids::TenantId>()?.chain();
+    let ranges = |from, to| {
+        vec![retention::Range {
+            chain: chain.clone(),
+            from,
+            to,
+        }]
+    };
+    let rows = |byte| {
+        vec![retention::RowsDigest {
+            projection: "timeline".to_owned(),
+            version: 1,
+            digest: digest(byte),
+        }]
+    };
+    Ok(vec![
+        remark::Made {
+            site: "shop".parse()?,
+            text: "the delivery van blocks the door until noon".to_owned(),
+        }
+        .into(),
+        retention::Set {
+            operational_days: 30,
+        }
+        .into(),
+        retention::Expired {
+            until: NOON,
+            ranges: ranges(3, 40),
+        }
+        .into(),
+        retention::Erased {
+            datasubject: "d1".parse()?,
+            ranges: ranges(7, 7),
+        }
+        .into(),
+        retention::Removed {
+            ordered: 41,
+            bodies: 2,
+            before: rows(4),
+            after: rows(4),
+        }
+        .into(),
+    ])
 }
 
 fn platform_events() -> Result<Vec<Event>, WireError> {

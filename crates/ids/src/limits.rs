@@ -42,3 +42,7 @@ pub const POLL_HOLD_MILLIS: u64 = 30 * 1000;
 pub const CLOCK_SKEW_PAST_MILLIS_MAX: u64 = 300 * 1000;
 /// How far in the future a connector's clock may be.
 pub const CLOCK_SKEW_FUTURE_MILLIS_MAX: u64 = 60 * 1000;
+/// How many days operational bodies are kept at most, whatever a tenant says: the platform's maximum.
+pub const OPERATIONAL_DAYS_MAX: u32 = 400;
+/// How many days they are kept where a tenant says nothing.
+pub const OPERATIONAL_DAYS_DEFAULT: u32 = 90;

@@ -85,11 +85,11 @@ fn advance<F: Fold>(ledger: &Ledger, chain: &ChainId, fold: &mut F) -> Result<()
     }
 }
 
-/// The event in an entry; none for a personal body, which decides nothing and is not opened.
+/// The event in an entry; none for a personal body, which decides nothing and is not opened, and for one that expired.
 pub(crate) fn decode(entry: &Entry) -> Result<Option<Event>, String> {
     let header = entry.header();
     match (header.retention, entry.body()) {
-        (Retention::Personal, _) => Ok(None),
+        (Retention::Personal, _) | (Retention::Operational, None) => Ok(None),
         (_, Some(body)) => Event::decode(&header.event_type, body)
             .map(Some)
             .map_err(|error| error.to_string()),

@@ -260,7 +260,9 @@ impl Inner {
 
 /// What a caller's command writes first; a connector's and a reactor's name says it already.
 fn about(what: &TenantCommand) -> Option<About> {
-    use countersign_events::{Payload as _, action, connector, deploy, freeze, site};
+    use countersign_events::{
+        Payload as _, action, connector, deploy, freeze, remark, retention, site,
+    };
     Some(match what {
         TenantCommand::RegisterSite(_) => About::any(&[site::Registered::SPEC]),
         TenantCommand::Propose(_) => About::any(&[action::Proposed::SPEC]),
@@ -278,6 +280,10 @@ fn about(what: &TenantCommand) -> Option<About> {
         TenantCommand::Withdraw(what) => About::of(&[action::Withdrawn::SPEC], &what.action),
         TenantCommand::Revoke(what) => About::of(&[action::Revoked::SPEC], &what.action),
         TenantCommand::LiftFreeze(what) => About::of(&[freeze::Lifted::SPEC], &what.freeze),
+        TenantCommand::Remark(what) => About::of(&[remark::Made::SPEC], &what.site),
+        TenantCommand::SetRetention(_) => About::any(&[retention::Set::SPEC]),
+        TenantCommand::ExpireBodies(_) => About::any(&[retention::Expired::SPEC]),
+        TenantCommand::Erase(what) => About::of(&[retention::Erased::SPEC], &what.subject),
         TenantCommand::OpenTenant(_)
         | TenantCommand::NotePlatform(_)
         | TenantCommand::PairConnector(_)
@@ -287,7 +293,8 @@ fn about(what: &TenantCommand) -> Option<About> {
         | TenantCommand::Deliver(_)
         | TenantCommand::RecordOutcome(_)
         | TenantCommand::Expire(_)
-        | TenantCommand::MarkUnresolved(_) => return None,
+        | TenantCommand::MarkUnresolved(_)
+        | TenantCommand::ReceiptRemoval(_) => return None,
     })
 }
 

@@ -7,6 +7,7 @@ use countersign_ids::{ChainId, EventHash, LedgerId, Retention, Time};
 
 use super::fault::{Checked, bad, need};
 use super::leaves::Hash;
+use super::removals::Removals;
 use crate::source::Form;
 
 /// Root and last event at one size of a chain.
@@ -39,6 +40,8 @@ pub(crate) struct ChainRun {
     count: u64,
     wanted: BTreeSet<u64>,
     known: BTreeMap<u64, Snapshot>,
+    /// What is gone from it, and why.
+    pub(crate) removals: Removals,
 }
 
 impl ChainRun {
@@ -57,6 +60,7 @@ impl ChainRun {
             count: 0,
             wanted,
             known,
+            removals: Removals::default(),
         }
     }
 
@@ -187,21 +191,13 @@ impl ChainRun {
     }
 }
 
-/// Evidence is never absent; expired and erased bodies need an event that names them, and no such event exists yet.
+/// Evidence is never absent. Whether an event names the range of what is gone, the end of the chain tells.
 fn absence(header: &Header, body: &Body) -> Checked {
-    let Body::Absent(absence) = body else {
-        return Ok(());
-    };
+    let gone = matches!(body, Body::Absent(_));
     need(
-        header.retention != Retention::Evidence,
+        !gone || header.retention != Retention::Evidence,
         "absent-evidence",
         "an evidence body is absent",
-    )?;
-    let explained = *absence == countersign_chain::Absence::Withheld;
-    need(
-        explained,
-        "absent-unexplained",
-        "a body is expired or erased, and no event names its range",
     )
 }
 

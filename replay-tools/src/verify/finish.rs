@@ -22,6 +22,7 @@ pub(super) fn finish(
     demands: &Demands,
 ) -> Result<Verdict, SourceError> {
     run.not_read(&mut findings);
+    run.check_removals(&mut findings)?;
     run.commands.finish(run.source, &mut findings)?;
     run.resolve_sightings(&mut findings)?;
     run.check_ends(&mut findings);
@@ -98,6 +99,20 @@ impl Run<'_> {
                 findings.missing_of_source(level, "no-keys", "no keys to check it with");
             }
         }
+    }
+
+    /// Bodies that are gone, where no event says so.
+    fn check_removals(&self, findings: &mut Findings) -> Result<(), SourceError> {
+        for (chain, run) in &self.chains {
+            // Behind a broken event nobody read what was ordered.
+            if findings.is_broken(chain) {
+                continue;
+            }
+            for (at, fault) in run.removals.unexplained() {
+                record(findings, Level::Chain, (chain, at), Err(fault))?;
+            }
+        }
+        Ok(())
     }
 
     /// Cosignatures are not checked yet: where a witness policy is in force, that is said, not passed over.
@@ -381,8 +396,9 @@ impl Run<'_> {
                 lacking.push(format!("`{chain}` has {size} events, recorded are {under}"));
             }
         }
-        for (reason, count) in &self.counts.absent {
-            lacking.push(format!("{count} bodies are {reason}"));
+        // What is gone for good is explained by the ledger, or a violation.
+        if let Some(count) = self.counts.absent.get("withheld") {
+            lacking.push(format!("{count} bodies are withheld"));
         }
         lacking
     }

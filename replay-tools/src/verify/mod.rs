@@ -15,6 +15,7 @@ mod pins;
 pub(crate) mod platform;
 mod policy;
 mod projections;
+mod removals;
 mod tenant;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -201,6 +202,7 @@ impl Run<'_> {
         if chain.form() == Form::Whole {
             self.commands.follow(name, header.commandid);
         }
+        chain.removals.note(&header, &entry.record.body);
         if !believed {
             return Ok(());
         }
@@ -338,6 +340,8 @@ impl Run<'_> {
             record(findings, Level::Chain, place, outcome)?;
             self.opened.insert(place.0.to_owned(), opened.number);
         }
+        let removed = self.removal(place.0, header, event);
+        record(findings, Level::Evidence, place, removed)?;
         for digest in evidence_blobs(event) {
             let outcome = self.blobs.require(digest);
             record(findings, Level::Evidence, place, outcome)?;
@@ -377,6 +381,16 @@ impl Run<'_> {
 }
 
 impl Run<'_> {
+    /// What an event orders to remove, or receipts.
+    fn removal(&mut self, chain: &str, header: &Header, event: &Event) -> Checked {
+        if let Event::Retention(event) = event
+            && let Some(chain) = self.chains.get_mut(chain)
+        {
+            self.counts.destroyed += chain.removals.apply(header, event)?;
+        }
+        Ok(())
+    }
+
     /// Notes a tree that somebody saw, unless it is known to be right already.
     fn sighted(&mut self, place: (&str, u64), of: &str, claim: Claim) {
         let known = self

@@ -229,6 +229,8 @@ impl Platform {
             | Event::Freeze(_)
             | Event::Action(_)
             | Event::Reason(_)
+            | Event::Remark(_)
+            | Event::Retention(_)
             | Event::Beat(_) => Vec::new(),
         }
     }

@@ -7,6 +7,7 @@ mod assess;
 mod deliver;
 mod expire;
 mod freeze;
+mod keep;
 mod mint;
 mod note;
 mod observe;
@@ -30,6 +31,7 @@ pub use deliver::Deliver;
 pub use expire::{Expire, MarkUnresolved};
 pub(crate) use expire::{expires_at, unresolved_at};
 pub use freeze::{DeclareFreeze, LiftFreeze};
+pub use keep::{Erase, ExpireBodies, ReceiptRemoval, Remark, SetRetention};
 pub use mint::{Mint, compose};
 pub use note::NotePlatform;
 pub use observe::RecordObservation;
@@ -115,4 +117,14 @@ commands! {
     DeclareFreeze,
     /// Lifts a freeze.
     LiftFreeze,
+    /// Notes what goes on at a site.
+    Remark,
+    /// Says how long operational bodies are kept.
+    SetRetention,
+    /// Orders that expired bodies go.
+    ExpireBodies,
+    /// Orders that a person's data goes.
+    Erase,
+    /// Says that it is gone.
+    ReceiptRemoval,
 }

@@ -6,6 +6,7 @@
 )]
 
 mod guards;
+mod keeping;
 mod life;
 mod platform;
 mod properties;

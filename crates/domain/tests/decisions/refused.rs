@@ -308,6 +308,7 @@ fn every_refusal_has_a_case() {
         .iter()
         .map(|(_, _, name)| *name)
         .chain(crate::guards::names())
+        .chain(crate::keeping::names())
         .chain(crate::platform::names())
         .collect();
     let all: BTreeSet<&str> = Rejection::NAMES.iter().copied().collect();

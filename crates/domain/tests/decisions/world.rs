@@ -254,6 +254,7 @@ impl World {
             .into(),
             ["lift", name] => LiftFreeze { freeze: id(name) }.into(),
             ["outcome", action, result] => self.outcome(action, result)?,
+            ["body", ref words @ ..] => crate::keeping::command(words),
             _ => panic!("no such line: {words:?}"),
         };
         decide(&self.tenant, &command, facts)
@@ -288,6 +289,8 @@ impl World {
                 event_type: draft.event.event_type(),
                 subject: draft.subject,
                 site: draft.site,
+                retention: spec.retention,
+                datasubject: draft.seal.clone(),
                 ..self.header(actor)
             };
             let event = draft.seal.is_none().then_some(draft.event);

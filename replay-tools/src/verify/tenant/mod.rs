@@ -226,7 +226,9 @@ impl Tenant {
             | Event::Clock(_)
             | Event::Tenant(_)
             | Event::Freeze(_)
-            | Event::Reason(_) => Ok(()),
+            | Event::Reason(_)
+            | Event::Remark(_)
+            | Event::Retention(_) => Ok(()),
         }
     }
 
