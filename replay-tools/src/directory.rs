@@ -2,14 +2,12 @@
 
 use std::cell::OnceCell;
 use std::collections::BTreeMap;
-use std::fs::File;
 use std::path::Path;
 
 use countersign_chain::Record;
 use countersign_ids::{Digest, LedgerId};
 use countersign_store::read::{Item, Reader};
 use countersign_store::{Error, Position};
-use rustix::fs::{FlockOperation, flock};
 
 use crate::source::{Entry, Form, Kind, Source, SourceError, Visit, VisitNote, chain_named};
 use crate::verdict::{Findings, Level};
@@ -38,7 +36,7 @@ impl Directory {
     pub fn open(path: &Path) -> Result<Self, SourceError> {
         let shown = path.display().to_string();
         let reader = Reader::open(path).map_err(|error| source_error(&shown, error))?;
-        let kind = if is_locked(path) {
+        let kind = if reader.layout().in_use() {
             Kind::Live
         } else {
             Kind::Stopped
@@ -206,14 +204,6 @@ impl Source for Directory {
 
 fn chain_of(record: &Record) -> Option<String> {
     chain_named(&record.header)
-}
-
-/// Whether a process has the ledger open. The lock is tried for a moment and given back.
-fn is_locked(path: &Path) -> bool {
-    let Ok(file) = File::open(path.join("lock")) else {
-        return false;
-    };
-    flock(&file, FlockOperation::NonBlockingLockShared) == Err(rustix::io::Errno::WOULDBLOCK)
 }
 
 fn source_error(path: &str, error: Error) -> SourceError {

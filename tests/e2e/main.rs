@@ -4,7 +4,11 @@
 //! the same profile and features (crates/cli has an integration test, so cargo builds it).
 
 #[cfg(test)]
+mod backup;
+#[cfg(test)]
 mod bad_input;
+#[cfg(test)]
+mod doctor;
 #[cfg(test)]
 mod fuzz;
 #[cfg(test)]
@@ -13,6 +17,8 @@ mod harness;
 mod http;
 #[cfg(test)]
 mod kills;
+#[cfg(test)]
+mod log;
 #[cfg(test)]
 mod separation;
 #[cfg(test)]

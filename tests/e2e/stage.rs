@@ -12,18 +12,32 @@ pub(crate) struct Plane {
     directory: PathBuf,
     port: u16,
     under: Option<u32>,
+    log: Option<PathBuf>,
     running: Option<Running>,
 }
 
 impl Plane {
-    /// Makes a ledger in a directory and serves it.
-    pub(crate) fn start(directory: &Path) -> Self {
-        let mut plane = Self {
+    fn idle(directory: &Path) -> Self {
+        Self {
             directory: directory.to_path_buf(),
             port: three_ports(),
             under: None,
+            log: None,
             running: None,
-        };
+        }
+    }
+
+    /// Makes a ledger in a directory and serves it.
+    pub(crate) fn start(directory: &Path) -> Self {
+        let mut plane = Self::idle(directory);
+        plane.resume();
+        plane
+    }
+
+    /// The same, and what runs writes everything that it could log into a file, as JSON.
+    pub(crate) fn start_logged(directory: &Path, log: &Path) -> Self {
+        let mut plane = Self::idle(directory);
+        plane.log = Some(log.to_path_buf());
         plane.resume();
         plane
     }
@@ -31,10 +45,8 @@ impl Plane {
     /// The same, as another user of this machine.
     pub(crate) fn start_under(directory: &Path, uid: u32) -> Self {
         let mut plane = Self {
-            directory: directory.to_path_buf(),
-            port: three_ports(),
             under: Some(uid),
-            running: None,
+            ..Self::idle(directory)
         };
         // The build may stand where that user cannot go.
         let plain = countersign(&[]);
@@ -51,7 +63,23 @@ impl Plane {
     /// Serves again.
     pub(crate) fn resume(&mut self) {
         self.running = None;
-        self.running = Some(Running::start(self.command()));
+        self.running = Some(Running::start(self.logged(self.command())));
+    }
+
+    /// Writes everything that a command could log into the file of the log, where there is one.
+    pub(crate) fn logged(&self, mut command: Command) -> Command {
+        if let Some(log) = &self.log {
+            let file = std::fs::OpenOptions::new()
+                .create(true)
+                .append(true)
+                .open(log)
+                .unwrap();
+            command
+                .env("RUST_LOG", "trace")
+                .env("COUNTERSIGN_LOG_FORMAT", "json")
+                .stderr(file);
+        }
+        command
     }
 
     /// The command that serves this ledger.
@@ -167,6 +195,8 @@ pub(crate) struct Stage {
     pub(crate) key: PathBuf,
     pub(crate) site_port: u16,
     pub(crate) connector_directory: PathBuf,
+    /// The pairing code that the connector used.
+    pub(crate) code: String,
     connector: Option<Running>,
 }
 
@@ -245,6 +275,7 @@ impl Stage {
             key,
             site_port,
             connector_directory,
+            code,
             connector: None,
         };
         stage.run_connector();
@@ -269,13 +300,8 @@ impl Stage {
     pub(crate) fn run_connector(&mut self) {
         self.connector = None;
         let directory = self.connector_directory.to_str().unwrap().to_owned();
-        self.connector = Some(Running::start(countersign(&[
-            "connector",
-            "run",
-            "--json",
-            "--directory",
-            &directory,
-        ])));
+        let command = countersign(&["connector", "run", "--json", "--directory", &directory]);
+        self.connector = Some(Running::start(self.plane.logged(command)));
     }
 
     pub(crate) fn propose(&self, release: &str) -> String {

@@ -1,13 +1,16 @@
-//! Every request in time, counted and logged; no header and no body is logged.
+//! Every request in time, counted and logged under an id of its own, which its answer names; no header and no body is logged.
 
+use std::hash::{BuildHasher as _, RandomState};
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use axum::extract::{MatchedPath, Request, State};
-use axum::http::{HeaderValue, Method, StatusCode, header};
+use axum::http::{HeaderName, HeaderValue, Method, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
+use tracing::Instrument as _;
 
 use crate::app::App;
 use crate::{codes, problem::Problem};
@@ -57,6 +60,17 @@ fn known(method: &Method) -> &'static str {
     }
 }
 
+/// The header that names a request in its answer, as the log does.
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// A name for a request: which run of the server, and which request in it. It is no secret and grants nothing.
+fn request_id() -> String {
+    static RUN: OnceLock<u64> = OnceLock::new();
+    static NEXT: AtomicU64 = AtomicU64::new(0);
+    let run = RUN.get_or_init(|| RandomState::new().hash_one(std::process::id()));
+    format!("{run:016x}-{}", NEXT.fetch_add(1, Ordering::Relaxed))
+}
+
 /// Answers in time, with the headers that every answer has.
 pub(crate) async fn bounded(State(app): State<App>, request: Request, next: Next) -> Response {
     let began = Instant::now();
@@ -70,7 +84,10 @@ pub(crate) async fn bounded(State(app): State<App>, request: Request, next: Next
     } else {
         app.bounds.request.saturating_add(app.bounds.body)
     };
-    let mut response = match tokio::time::timeout(limit, next.run(request)).await {
+    let id = request_id();
+    let span = tracing::info_span!("request", request = id, %method, path);
+    let answer = next.run(request).instrument(span.clone());
+    let mut response = match tokio::time::timeout(limit, answer).await {
         Ok(response) => response,
         Err(_) => {
             let detail =
@@ -86,9 +103,21 @@ pub(crate) async fn bounded(State(app): State<App>, request: Request, next: Next
     headers
         .entry(header::CACHE_CONTROL)
         .or_insert(HeaderValue::from_static("no-store"));
-    let status = response.status().as_u16().to_string();
+    if let Ok(id) = HeaderValue::from_str(&id) {
+        headers.insert(REQUEST_ID, id);
+    }
+    let (failed, status) = (
+        response.status().is_server_error(),
+        response.status().as_u16().to_string(),
+    );
     let took = began.elapsed();
-    tracing::debug!(%method, path, status, ?took, "answered");
+    span.in_scope(|| {
+        if failed {
+            tracing::warn!(status, ?took, "answered");
+        } else {
+            tracing::debug!(status, ?took, "answered");
+        }
+    });
     let labels = [
         ("method", known(&method).to_owned()),
         ("route", path),

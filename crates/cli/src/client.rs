@@ -13,6 +13,49 @@ const CALL_TIMEOUT: Duration = Duration::from_secs(60);
 /// Largest answer that is read.
 const ANSWER_BYTES_MAX: usize = 64 * 1024 * 1024;
 
+/// An answer that is looked at whatever its status is.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) status: StatusCode,
+    /// Its `Date`.
+    pub(crate) date: Option<String>,
+    pub(crate) bytes: Vec<u8>,
+}
+
+/// Asks for one of the routes that need no token.
+pub(crate) async fn open(server: &str, path: &str) -> Result<Answer> {
+    let request = caller()?.get(format!("{server}{path}"));
+    answer(server, request).await
+}
+
+fn caller() -> Result<reqwest::Client> {
+    let caller = reqwest::Client::builder().timeout(CALL_TIMEOUT).no_proxy();
+    caller.build().context("no HTTP client")
+}
+
+async fn answer(server: &str, request: reqwest::RequestBuilder) -> Result<Answer> {
+    let mut answer = request.send().await.map_err(|error| {
+        let cause = root_cause(&error);
+        Failure::unavailable(format!("`{server}` does not answer: {cause}"))
+            .with_hint("is it running, and is --server right?")
+    })?;
+    let status = answer.status();
+    let date = answer.headers().get("date");
+    let date = date.and_then(|date| date.to_str().ok()).map(str::to_owned);
+    let mut bytes = Vec::new();
+    while let Some(chunk) = answer.chunk().await.context("the answer broke off")? {
+        bytes.extend_from_slice(&chunk);
+        if bytes.len() > ANSWER_BYTES_MAX {
+            return Err(Failure::refused("the answer is too large").into());
+        }
+    }
+    Ok(Answer {
+        status,
+        date,
+        bytes,
+    })
+}
+
 /// A caller of one server, with one token, for one tenant.
 #[derive(Debug, Clone)]
 pub(crate) struct Client {
@@ -29,13 +72,8 @@ impl Client {
 
     /// A caller of `server`.
     pub(crate) fn new(server: &str, token: String) -> Result<Self> {
-        let http = reqwest::Client::builder()
-            .timeout(CALL_TIMEOUT)
-            .no_proxy()
-            .build()
-            .context("no HTTP client")?;
         Ok(Self {
-            http,
+            http: caller()?,
             server: server.trim_end_matches('/').to_owned(),
             token,
         })
@@ -92,22 +130,7 @@ impl Client {
     }
 
     async fn send(&self, request: reqwest::RequestBuilder) -> Result<Vec<u8>> {
-        let mut answer = request.send().await.map_err(|error| {
-            Failure::unavailable(format!(
-                "`{}` does not answer: {}",
-                self.server,
-                root_cause(&error)
-            ))
-            .with_hint("is it running, and is --server right?")
-        })?;
-        let status = answer.status();
-        let mut bytes = Vec::new();
-        while let Some(chunk) = answer.chunk().await.context("the answer broke off")? {
-            bytes.extend_from_slice(&chunk);
-            if bytes.len() > ANSWER_BYTES_MAX {
-                return Err(Failure::refused("the answer is too large").into());
-            }
-        }
+        let Answer { status, bytes, .. } = answer(&self.server, request).await?;
         if status.is_success() {
             Ok(bytes)
         } else {

@@ -7,12 +7,16 @@ mod arguments;
 mod client;
 mod codes;
 mod commands;
+mod doctor;
 mod exit;
 mod keys;
 mod moment;
 mod output;
 mod profile;
+mod progress;
 mod serve;
+mod settings;
+mod survey;
 mod up;
 
 use arguments::Arguments;

@@ -90,6 +90,55 @@ mod tests {
     }
 
     #[test]
+    fn settings_are_shown_with_their_sources_and_secrets_are_not() {
+        let directory = tempfile::tempdir().unwrap();
+        let (file, profile) = (
+            directory.path().join("countersign.toml"),
+            directory.path().join("profile.toml"),
+        );
+        std::fs::write(&file, "data = '/srv/ledger'\nheads_age = '90s'\n").unwrap();
+        std::fs::write(&profile, "server = 'http://one'\ntoken_file = 'token'\n").unwrap();
+        std::fs::write(directory.path().join("token"), "csk_t1_in-the-file").unwrap();
+        let shown = |json: &[&str]| {
+            let mut command = Command::new(env!("CARGO_BIN_EXE_countersign"));
+            command
+                .args(["config", "show", "--listen", "127.0.0.1:9"])
+                .args(["--config", file.to_str().unwrap()])
+                .args(["--profile", profile.to_str().unwrap()])
+                .args(json)
+                .env("COUNTERSIGN_DRAIN", "3s")
+                .env("COUNTERSIGN_TOKEN", "csk_t1_in-the-environment")
+                .env_remove("RUST_LOG");
+            let output = command.output().unwrap();
+            assert!(output.status.success());
+            String::from_utf8(output.stdout).unwrap()
+        };
+        let (text, json) = (shown(&[]), shown(&["--json"]));
+        for secret in ["in-the-file", "in-the-environment"] {
+            assert!(!text.contains(secret) && !json.contains(secret), "{text}");
+        }
+        let json: serde_json::Value = serde_json::from_str(&json).unwrap();
+        let found = |list: &str, name: &str| {
+            let all = json[list].as_array().unwrap();
+            let one = all.iter().find(|one| one["name"] == name).unwrap();
+            (one["value"].clone(), one["source"].clone())
+        };
+        for (list, name, value, source) in [
+            ("serve", "data", "/srv/ledger", "file"),
+            ("serve", "genesis_key", "/srv/genesis.pem", "default"),
+            ("serve", "listen", "127.0.0.1:9", "flag"),
+            ("serve", "heads_age", "90s", "file"),
+            ("serve", "drain", "3s", "environment"),
+            ("serve", "log", "info", "default"),
+            ("call", "server", "http://one", "file"),
+            ("call", "token", "(set, not shown)", "environment"),
+        ] {
+            assert_eq!(found(list, name), (value.into(), source.into()), "{name}");
+            assert!(text.contains(value), "{text}");
+        }
+    }
+
+    #[test]
     fn every_shell_gets_completions() {
         for shell in ["bash", "elvish", "fish", "powershell", "zsh"] {
             let output = run(&["completions", shell]);

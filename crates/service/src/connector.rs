@@ -25,7 +25,7 @@ use crate::service::{Inner, connector_actor, counted, written};
 use crate::{Error, Service};
 
 /// How long a connector may go on fetching orders after a heartbeat.
-const LEASE_MILLIS: u64 = 90_000;
+pub const LEASE_MILLIS: u64 = 90_000;
 
 /// A message whose signature is the paired connector's, and where it belongs.
 #[derive(Debug)]

@@ -5,7 +5,7 @@ use std::path::Path;
 use countersign_chain::CommandKey;
 use countersign_events::keys::{Changed, Created};
 use countersign_events::{Event, Keys};
-use countersign_evidence::keys::{AddedKey, KeyStatement, Role};
+use countersign_evidence::keys::{AddedKey, KeyError, KeyStatement, Role};
 use countersign_evidence::wire::{self, OrDash, V1};
 use countersign_evidence::{Envelope, KeyRing, PayloadType, PublicKey};
 use countersign_ids::{ChainId, LedgerId};
@@ -101,16 +101,8 @@ pub(crate) fn check(ledger: &Ledger, keys: &Path, signers: &Signers) -> Result<S
             };
             let (Keys::Created(Created { envelope }) | Keys::Changed(Changed { envelope })) =
                 &event;
-            match &mut ring {
-                Some(ring) => drop(
-                    ring.follow(envelope)
-                        .map_err(|error| corrupt(error.to_string()))?,
-                ),
-                None => {
-                    let first = KeyRing::begin(&ledger.description().ledger, envelope);
-                    ring = Some(first.map_err(|error| corrupt(error.to_string()))?);
-                }
-            }
+            follow(&mut ring, &ledger.description().ledger, envelope)
+                .map_err(|error| corrupt(error.to_string()))?;
         }
         if entries.len() < PAGE {
             break;
@@ -118,20 +110,71 @@ pub(crate) fn check(ledger: &Ledger, keys: &Path, signers: &Signers) -> Result<S
         from += u64::try_from(PAGE).map_err(Error::internal)?;
     }
     let ring = ring.ok_or_else(|| Error::internal("the ledger has no key statement"))?;
-    for (role, key, file) in [
-        (Role::Checkpoint, &signers.checkpoint, "checkpoint.pem"),
-        (Role::Order, &signers.order, "order.pem"),
-    ] {
-        if !ring
-            .current(role)
-            .any(|held| held.key == PublicKey::from(key))
-        {
-            return Err(Error::KeyFileOther {
-                path: keys.join(file),
-            });
-        }
+    for (role, file) in FILES {
+        let key = match role {
+            Role::Order => &signers.order,
+            _ => &signers.checkpoint,
+        };
+        in_force(&ring, *role, key, &keys.join(file))?;
     }
     Ok(ring.origin().to_owned())
+}
+
+/// The private key files of a server.
+const FILES: &[(Role, &str)] = &[
+    (Role::Checkpoint, "checkpoint.pem"),
+    (Role::Order, "order.pem"),
+];
+
+/// What a server would refuse about the private key files in `keys`, by the key statements of its ledger. Nothing is written.
+#[must_use]
+pub fn key_problems(ledger: &LedgerId, statements: &[Envelope], keys: &Path) -> Vec<Error> {
+    let mut ring: Option<KeyRing> = None;
+    let mut problems = Vec::new();
+    for envelope in statements {
+        if let Err(error) = follow(&mut ring, ledger, envelope) {
+            let detail = format!("a key statement does not verify: {error}");
+            problems.push(Error::Internal { detail });
+            return problems;
+        }
+    }
+    for (role, file) in FILES {
+        let path = keys.join(file);
+        let checked = keyfiles::load(&path).and_then(|key| match &ring {
+            Some(ring) => in_force(ring, *role, &key, &path),
+            // A ledger that was just made: its first statement will name the keys that are there.
+            None => Ok(()),
+        });
+        problems.extend(checked.err());
+    }
+    problems
+}
+
+fn follow(
+    ring: &mut Option<KeyRing>,
+    ledger: &LedgerId,
+    envelope: &Envelope,
+) -> Result<(), KeyError> {
+    match ring {
+        Some(ring) => ring.follow(envelope).map(drop),
+        None => {
+            *ring = Some(KeyRing::begin(ledger, envelope)?);
+            Ok(())
+        }
+    }
+}
+
+fn in_force(ring: &KeyRing, role: Role, key: &SigningKey, path: &Path) -> Result<(), Error> {
+    if ring
+        .current(role)
+        .any(|held| held.key == PublicKey::from(key))
+    {
+        Ok(())
+    } else {
+        Err(Error::KeyFileOther {
+            path: path.to_path_buf(),
+        })
+    }
 }
 
 /// The first key statement, signed by genesis and by each key that it adds.

@@ -28,7 +28,9 @@ mod subjects;
 mod tenants;
 
 pub use access::{Access, Need, PlatformAccess, TenantAccess};
+pub use connector::LEASE_MILLIS;
 pub use error::{CODES, Class, Error};
+pub use genesis::key_problems;
 pub use model::{
     ActionDetail, Ballot, Config, Enrolment, EventsPage, GivenReason, HistoryLine, Invitation,
     IssuedToken, NewFreeze, NewSite, NewTenant, NewToken, Preview, Proposal, Proposed, Readiness,

@@ -253,7 +253,14 @@ impl Inner {
     ) -> Result<Option<Receipt>, Error> {
         self.open_for_work()?;
         let result = engine::run(&self.ledger, chain, command, decide).await;
-        count(&result);
+        let outcome = count(&result);
+        tracing::debug!(
+            command = %countersign_chain::command_id(chain, &command.actor, &command.key),
+            %chain,
+            actor = %command.actor.id,
+            outcome,
+            "command"
+        );
         result
     }
 }
@@ -298,8 +305,8 @@ fn about(what: &TenantCommand) -> Option<About> {
     })
 }
 
-/// Counts what became of commands, for `/metrics`.
-pub(crate) fn count(result: &Result<Option<Receipt>, Error>) {
+/// Counts what became of a command, for `/metrics`, and names it.
+pub(crate) fn count(result: &Result<Option<Receipt>, Error>) -> &'static str {
     let outcome = match result {
         Ok(Some(receipt)) if receipt.replayed => "repeated",
         Ok(Some(_)) => "written",
@@ -307,6 +314,7 @@ pub(crate) fn count(result: &Result<Option<Receipt>, Error>) {
         Err(error) => error.code().id,
     };
     metrics::counter!("countersign_commands_total", "outcome" => outcome).increment(1);
+    outcome
 }
 
 /// The command of a caller: its own key, or a new one where it gave none.

@@ -92,6 +92,15 @@ impl Layout {
         self.root.join("lock")
     }
 
+    /// Whether a process has the ledger open. The lock is tried for a moment and given back; no file is made.
+    #[must_use]
+    pub fn in_use(&self) -> bool {
+        std::fs::File::open(self.lock()).is_ok_and(|file| {
+            rustix::fs::flock(&file, rustix::fs::FlockOperation::NonBlockingLockShared)
+                == Err(rustix::io::Errno::WOULDBLOCK)
+        })
+    }
+
     /// Whether a ledger was made here; a creation that died half-way does not count.
     #[must_use]
     pub fn is_ledger(&self) -> bool {

@@ -24,6 +24,7 @@
 
 mod append;
 mod audit;
+pub mod backup;
 mod blobs;
 pub mod clock;
 pub mod codes;

@@ -3,7 +3,7 @@
 //! This is what the auditor uses. It reads the journal up to the last whole frame and says what follows; sled is never opened in
 //! place (it writes when it is opened): the rows of a stopped ledger are read from a copy.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use countersign_chain::Record;
 use countersign_ids::{ChainId, Digest};
@@ -22,6 +22,19 @@ pub struct Reader {
     layout: Layout,
     description: Description,
     blobs: Blobs,
+}
+
+/// One file of the journal, as it lies there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Segment {
+    /// The position of its first byte in the journal.
+    pub base: Position,
+    /// The file.
+    pub path: PathBuf,
+    /// How long the file is; the newest one is longer than what is written in it.
+    pub bytes: u64,
+    /// Whether another segment follows: then nothing is written to it any more, though it may be replaced as a whole.
+    pub sealed: bool,
 }
 
 /// What stands in the journal.
@@ -105,15 +118,32 @@ impl Reader {
         })
     }
 
+    /// The files of the journal, in order.
+    pub fn segments(&self) -> Result<Vec<Segment>, Error> {
+        let mut files = scan::segments(self.layout.disk(), &self.layout.journal())?;
+        let newest = files.pop();
+        let whole = |file: scan::SegmentFile, sealed| {
+            let length = self.layout.disk().length(&file.path);
+            let bytes = length.map_err(|error| Error::io(&file.path, error))?;
+            Ok(Segment {
+                base: file.base,
+                path: file.path,
+                bytes,
+                sealed,
+            })
+        };
+        let sealed = files.into_iter().map(|file| whole(file, true));
+        sealed
+            .chain(newest.map(|file| whole(file, false)))
+            .collect()
+    }
+
     /// Bytes of all segment files, for progress.
     pub fn journal_bytes(&self) -> Result<u64, Error> {
-        let mut bytes = 0_u64;
-        for segment in scan::segments(self.layout.disk(), &self.layout.journal())? {
-            let length = self.layout.disk().length(&segment.path);
-            let length = length.map_err(|error| Error::io(&segment.path, error))?;
-            bytes = bytes.saturating_add(length);
-        }
-        Ok(bytes)
+        let segments = self.segments()?;
+        Ok(segments
+            .iter()
+            .fold(0, |bytes, segment| bytes.saturating_add(segment.bytes)))
     }
 }
 

@@ -8,9 +8,9 @@ use countersign_projections::{Change, Projection};
 
 use crate::layout::Lock;
 use crate::log::project::{Fold, decode};
-use crate::log::{keys, open};
+use crate::log::{keys, loaded, open};
 use crate::read::Reader;
-use crate::{Entry, Error, Projections};
+use crate::{Entry, Error, Position, Projections};
 
 /// All rows of all projections by (projection, chain), in key order.
 pub type AllRows = BTreeMap<(String, ChainId), BTreeMap<Vec<u8>, Vec<u8>>>;
@@ -22,6 +22,8 @@ pub struct StoredRows {
     pub rows: AllRows,
     /// How many events of its chain each projection has folded, and by which version.
     pub folded: BTreeMap<(String, ChainId), (u32, u64)>,
+    /// How far into the journal the log reaches.
+    pub position: Position,
 }
 
 impl StoredRows {
@@ -39,7 +41,11 @@ impl StoredRows {
             Ok(db) => db,
             Err(reason) => return Err(Error::Foreign { path: from, reason }),
         };
-        let mut stored = Self::default();
+        let stands = loaded::load(&db).map_err(|reason| Error::Foreign { path: from, reason })?;
+        let mut stored = Self {
+            position: Position::new(stands.position.end),
+            ..Self::default()
+        };
         for item in db.scan_prefix(keys::FOLDED) {
             let (key, value) = item?;
             let fold = serde_json::from_slice::<Fold>(&value).ok();

@@ -5,8 +5,8 @@ mod operate;
 
 pub(crate) use action::{Decide, Propose, Queue, Rollback, Show, Signer, Status, Wait, Withdraw};
 pub(crate) use operate::{
-    Approver, Completions, Connector, ConnectorPair, Freeze, Key, Release, Serve, Site, Tenant,
-    Token, Up,
+    Approver, Backup, Completions, Connector, ConnectorPair, Doctor, Freeze, Key, Release, Restore,
+    Serve, Settings, Site, Tenant, Token, Up,
 };
 
 use crate::exit::EXIT_CODES;
@@ -55,6 +55,15 @@ pub(crate) enum Command {
     Up(Up),
     /// Serve for real.
     Serve(Serve),
+    /// The settings of a server.
+    #[command(subcommand)]
+    Config(Settings),
+    /// Say what is wrong with a data directory or a running server, what is safe, and what to do. Reads only.
+    Doctor(Doctor),
+    /// Back up a ledger, of a running server or a stopped one: journal, files and policies, no keys.
+    Backup(Backup),
+    /// Make a data directory from a backup; says first if acknowledged events would be lost. With --server it is asked, too.
+    Restore(Restore),
     /// Propose a change to a site.
     Propose(Propose),
     /// What waits for a decision.

@@ -1,5 +1,6 @@
 //! Arguments of the commands that set up and run the parts.
 
+use crate::settings::{Effective, Layer, LogFormat};
 use clap::{Args, Subcommand};
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -24,24 +25,106 @@ pub(crate) struct Up {
     pub(crate) fresh: bool,
 }
 
-/// `countersign serve`
+/// `countersign serve`, and what `countersign config show` takes to say what `serve` would do.
 #[derive(Debug, Args)]
 pub(crate) struct Serve {
-    /// The configuration.
+    /// The settings, a TOML file; environment and flags win over it.
     #[arg(long, value_name = "FILE", env = "COUNTERSIGN_CONFIG")]
     pub(crate) config: Option<PathBuf>,
-    /// Where the ledger is kept.
-    #[arg(long, value_name = "DIR", env = "COUNTERSIGN_DATA")]
+    /// Where the ledger is kept (or COUNTERSIGN_DATA).
+    #[arg(long, value_name = "DIR")]
     pub(crate) data: Option<PathBuf>,
-    /// Where to answer.
-    #[arg(long, value_name = "ADDR", env = "COUNTERSIGN_LISTEN")]
+    /// Where to answer (or COUNTERSIGN_LISTEN).
+    #[arg(long, value_name = "ADDR")]
     pub(crate) listen: Option<SocketAddr>,
-    /// The origin of this ledger's checkpoints, a name like `ledger.example.org`; needed once, to create the ledger.
-    #[arg(long, value_name = "NAME", env = "COUNTERSIGN_ORIGIN")]
+    /// The origin of this ledger's checkpoints, a name like `ledger.example.org`; needed once, to create the ledger (or
+    /// COUNTERSIGN_ORIGIN).
+    #[arg(long, value_name = "NAME")]
     pub(crate) origin: Option<String>,
-    /// Where the genesis key of a new ledger is written; keep it offline afterwards. Beside the data directory by default.
-    #[arg(long, value_name = "FILE", env = "COUNTERSIGN_GENESIS_KEY")]
+    /// Where the genesis key of a new ledger is written; keep it offline afterwards. Beside the data directory by default (or
+    /// COUNTERSIGN_GENESIS_KEY).
+    #[arg(long, value_name = "FILE")]
     pub(crate) genesis_key: Option<PathBuf>,
+    /// What is logged, like `info,countersign=debug` (or RUST_LOG).
+    #[arg(long, value_name = "FILTER")]
+    pub(crate) log: Option<String>,
+    /// `text` or `json` (or COUNTERSIGN_LOG_FORMAT).
+    #[arg(long, value_name = "FORMAT")]
+    pub(crate) log_format: Option<LogFormat>,
+}
+
+impl Serve {
+    /// What these flags, the environment and the file come to.
+    pub(crate) fn settings(self) -> anyhow::Result<Effective> {
+        let flags = Layer {
+            data: self.data,
+            listen: self.listen,
+            origin: self.origin,
+            genesis_key: self.genesis_key,
+            log: self.log,
+            log_format: self.log_format,
+            ..Layer::default()
+        };
+        Effective::of(self.config.as_deref(), flags)
+    }
+}
+
+/// `countersign config`
+#[derive(Debug, Subcommand)]
+pub(crate) enum Settings {
+    /// Every setting in force, and where it came from. No secret is shown.
+    Show(Serve),
+}
+
+/// `countersign doctor`: a directory, or the server of `--server`.
+#[derive(Debug, Args)]
+pub(crate) struct Doctor {
+    /// A data directory, live or stopped; without one the server is asked.
+    #[arg(value_name = "DATA")]
+    pub(crate) data: Option<PathBuf>,
+    /// Where the policies stand, if not in DATA/policies.
+    #[arg(long, value_name = "DIR", requires = "data")]
+    pub(crate) policies: Option<PathBuf>,
+}
+
+/// `countersign backup`
+#[derive(Debug, Args)]
+pub(crate) struct Backup {
+    /// The data directory, of a running server or a stopped one.
+    #[arg(value_name = "DATA")]
+    pub(crate) data: PathBuf,
+    /// The directory of the backups; what it holds already is not copied again.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) to: PathBuf,
+    /// How many backups are kept in it, the new one included.
+    #[arg(long, value_name = "N", default_value = "1")]
+    pub(crate) keep: std::num::NonZeroUsize,
+    /// Where the policies stand, if not in DATA/policies.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) policies: Option<PathBuf>,
+}
+
+/// `countersign restore`
+#[derive(Debug, Args)]
+pub(crate) struct Restore {
+    /// The directory of the backups.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) from: PathBuf,
+    /// The data directory to make. What stands there is set aside.
+    #[arg(long, value_name = "DATA")]
+    pub(crate) to: PathBuf,
+    /// Which backup, by its number; the newest by default.
+    #[arg(long, value_name = "N")]
+    pub(crate) number: Option<u64>,
+    /// A copy of DATA/keys, which no backup holds; by default those of the directory that is replaced.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) keys: Option<PathBuf>,
+    /// A signed checkpoint that somebody has seen: the backup must hold at least that much. Repeatable.
+    #[arg(long, value_name = "CHECKPOINT")]
+    pub(crate) at_least: Vec<PathBuf>,
+    /// Restore although events that were acknowledged are lost by it.
+    #[arg(long)]
+    pub(crate) lose_acknowledged_events: bool,
 }
 
 /// `countersign release`

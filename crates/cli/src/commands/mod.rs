@@ -2,6 +2,8 @@
 
 pub(crate) mod act;
 pub(crate) mod administer;
+mod backup;
+mod config;
 mod connector;
 pub(crate) mod decide;
 mod key;
@@ -12,10 +14,10 @@ pub(crate) mod watch;
 use crate::arguments::{Arguments, Command};
 use crate::client::Client;
 use crate::profile::Profile;
-use crate::{output, serve, up};
+use crate::settings::log::Logging;
+use crate::{doctor, output, serve, up};
 use anyhow::{Context, Result};
 use clap::CommandFactory;
-use std::io::IsTerminal;
 use std::process::ExitCode;
 
 /// What a command that calls a server has at hand.
@@ -75,9 +77,25 @@ pub(crate) fn run(arguments: Arguments) -> Result<ExitCode> {
             output::data(&String::from_utf8_lossy(&script))?;
             Ok(ExitCode::SUCCESS)
         }
-        Command::Connector(arguments) => serve_until_stopped(connector::run(arguments, shared)),
-        Command::Up(arguments) => serve_until_stopped(up::run(arguments, shared.json)),
-        Command::Serve(arguments) => serve_until_stopped(serve::run(arguments, shared.json)),
+        Command::Config(arguments) => config::run(arguments, &shared),
+        Command::Backup(arguments) => backup::take(&arguments, shared.json),
+        Command::Restore(arguments) => wait_for(backup::restore(arguments, &shared)),
+        Command::Doctor(arguments) => match doctor::directory(&arguments, &shared)? {
+            Some(code) => Ok(code),
+            None => wait_for(doctor::server(&shared)),
+        },
+        Command::Connector(arguments) => serve_until_stopped(
+            &Logging::of_environment()?,
+            connector::run(arguments, shared),
+        ),
+        Command::Up(arguments) => {
+            serve_until_stopped(&Logging::of_environment()?, up::run(arguments, shared.json))
+        }
+        Command::Serve(arguments) => {
+            let settings = serve::Settings::of(arguments)?;
+            let log = settings.log.clone();
+            serve_until_stopped(&log, serve::run(settings, shared.json))
+        }
         Command::Replay(command) => {
             let (mut out, mut err) = (std::io::stdout().lock(), std::io::stderr());
             Ok(ExitCode::from(countersign_replay::cli::run(
@@ -97,22 +115,14 @@ fn wait_for(command: impl Future<Output = Result<ExitCode>>) -> Result<ExitCode>
 }
 
 /// Runs a server, on all threads, with a log on standard error.
-fn serve_until_stopped(server: impl Future<Output = Result<ExitCode>>) -> Result<ExitCode> {
-    log();
+fn serve_until_stopped(
+    log: &Logging,
+    server: impl Future<Output = Result<ExitCode>>,
+) -> Result<ExitCode> {
+    log.begin()?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
         .context("no runtime")?;
     runtime.block_on(server)
-}
-
-/// Structured logs on standard error, as `RUST_LOG` asks; warnings otherwise.
-fn log() {
-    let filter = tracing_subscriber::EnvFilter::try_from_default_env()
-        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("warn"));
-    tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_ansi(std::io::stderr().is_terminal())
-        .with_writer(std::io::stderr)
-        .init();
 }

@@ -1,110 +1,103 @@
-//! Where `serve` gets its settings: a TOML file, then the environment, then flags; later ones win.
+//! What `serve` and `up` start a server with: the settings in force, as the service, the store and HTTP take them.
 
 use crate::arguments::Serve;
 use crate::codes;
 use crate::exit::Failure;
+use crate::settings::log::Logging;
+use crate::settings::{Effective, Layer, Sourced};
 use crate::up;
-use anyhow::{Context, Result};
-use serde::Deserialize;
+use anyhow::Result;
+use countersign_api::Bounds;
+use countersign_service::Config;
+use countersign_store::Options;
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
-
-/// The file. Unknown members are refused: a misspelt one would be believed to work.
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct File {
-    data: Option<PathBuf>,
-    listen: Option<SocketAddr>,
-    origin: Option<String>,
-    genesis_key: Option<PathBuf>,
-}
+use std::path::Path;
 
 /// What a server needs to know.
 #[derive(Debug, Clone)]
 pub(crate) struct Settings {
-    /// The ledger's directory.
-    pub(crate) data: PathBuf,
+    /// The service and the store.
+    pub(crate) config: Config,
     /// Where to answer.
     pub(crate) listen: SocketAddr,
-    /// The origin of the ledger's checkpoints; only a new ledger needs it.
-    pub(crate) origin: Option<String>,
-    /// Where the genesis key of a new ledger is written, outside `data`.
-    pub(crate) genesis_key: PathBuf,
+    /// Within which bounds.
+    pub(crate) bounds: Bounds,
+    /// How to log.
+    pub(crate) log: Logging,
     /// Whether this is `up`.
     pub(crate) sample: bool,
 }
 
 impl Settings {
     /// The settings of `up`.
-    pub(crate) fn sample(data: &Path, beside: &Path, listen: SocketAddr) -> Self {
-        Self {
-            data: data.to_path_buf(),
-            listen,
+    pub(crate) fn sample(data: &Path, beside: &Path, listen: SocketAddr) -> Result<Self> {
+        let flags = Layer {
+            data: Some(data.to_path_buf()),
+            listen: Some(listen),
             origin: Some("sample.countersign.example".to_owned()),
-            genesis_key: beside.join("key.pem"),
-            sample: true,
-        }
+            genesis_key: Some(beside.join("key.pem")),
+            policies: Some(data.join("policies")),
+            ..Layer::default()
+        };
+        Self::from(Effective::of(None, flags)?, true)
     }
 
-    /// The settings of `serve`; clap has put the environment into the flags already.
+    /// The settings of `serve`.
     pub(crate) fn of(arguments: Serve) -> Result<Self> {
-        let file = match &arguments.config {
-            Some(path) => {
-                let text = std::fs::read_to_string(path).map_err(|error| {
-                    Failure::usage(format!("cannot read `{}`: {error}", path.display()))
-                })?;
-                toml::from_str(&text).map_err(|error| {
-                    Failure::usage(format!(
-                        "`{}` is not a configuration: {error}",
-                        path.display()
-                    ))
-                })?
-            }
-            None => File::default(),
-        };
-        let data = arguments.data.or(file.data);
-        let data = data.ok_or_else(|| {
-            Failure::usage("no data directory").with_hint("give --data or `data` in --config")
-        })?;
-        let beside = data
-            .parent()
-            .context("the data directory has no parent")?
-            .to_path_buf();
-        let settings = Self {
-            listen: arguments
-                .listen
-                .or(file.listen)
-                .unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 7400))),
-            origin: arguments.origin.or(file.origin),
-            genesis_key: arguments
-                .genesis_key
-                .or(file.genesis_key)
-                .unwrap_or_else(|| beside.join("genesis.pem")),
-            data,
-            sample: false,
-        };
+        let settings = Self::from(arguments.settings()?, false)?;
         settings.refuse_sample()?;
         Ok(settings)
     }
 
+    fn from(all: Effective, sample: bool) -> Result<Self> {
+        let log = Logging::of(&all);
+        let data = all.data.value.ok_or_else(|| {
+            Failure::usage("no data directory").with_hint("give --data or `data` in --config")
+        })?;
+        let mut config = Config::new(data, given("genesis_key", all.genesis_key)?);
+        config.origin = all.origin.value;
+        config.policies = all.policies.value;
+        config.checkpoint_age = given("checkpoint_age", all.checkpoint_age)?.get();
+        config.heads_age = given("heads_age", all.heads_age)?.get();
+        config.store = Options {
+            segment_bytes: given("segment_size", all.segment_size)?.get(),
+            lag_bytes_max: given("journal_lag", all.journal_lag)?.get(),
+            ..Options::default()
+        };
+        Ok(Self {
+            config,
+            listen: given("listen", all.listen)?,
+            bounds: Bounds {
+                connections: given("connections", all.connections)?,
+                streams: given("streams", all.streams)?,
+                body: given("body_timeout", all.body_timeout)?.get(),
+                request: given("request_timeout", all.request_timeout)?.get(),
+                stalled: given("stalled_timeout", all.stalled_timeout)?.get(),
+                idle: given("idle_timeout", all.idle_timeout)?.get(),
+                keep_alive: given("keep_alive", all.keep_alive)?.get(),
+                drain: given("drain", all.drain)?.get(),
+            },
+            log,
+            sample,
+        })
+    }
+
     /// Sample keys are known to whoever can read a terminal; nothing real may stand on them.
     fn refuse_sample(&self) -> Result<()> {
-        let origin = self.origin.as_deref().unwrap_or_default();
-        if self.data.join(up::SAMPLE).exists() || origin.starts_with("sample.") {
+        let (data, genesis) = (&self.config.data, &self.config.genesis);
+        let origin = self.config.origin.as_deref().unwrap_or_default();
+        if data.join(up::SAMPLE).exists() || origin.starts_with("sample.") {
             let message = format!(
                 "`{}` is a sample made by `countersign up`; its keys are sample keys",
-                self.data.display()
+                data.display()
             );
             return Err(Failure::refused(message)
                 .with_code(codes::SAMPLE_DATA)
                 .with_hint("name another directory")
                 .into());
         }
-        if self.genesis_key.starts_with(&self.data) {
-            let message = format!(
-                "the genesis key would stand inside `{}`",
-                self.data.display()
-            );
+        if genesis.starts_with(data) {
+            let message = format!("the genesis key would stand inside `{}`", data.display());
             return Err(Failure::usage(message)
                 .with_hint("keep it elsewhere, and offline after set-up")
                 .into());
@@ -113,12 +106,19 @@ impl Settings {
     }
 }
 
+/// A value that must be there: it has a default, or is needed.
+fn given<T>(name: &str, setting: Sourced<T>) -> Result<T> {
+    let missing = || Failure::usage(format!("`{name}` is not set"));
+    Ok(setting.value.ok_or_else(missing)?)
+}
+
 #[cfg(test)]
 mod tests {
     use super::Settings;
     use crate::arguments::{Arguments, Command};
     use clap::Parser;
     use std::path::Path;
+    use std::time::Duration;
 
     fn settings(arguments: &[&str]) -> anyhow::Result<Settings> {
         let line = ["countersign", "serve"].iter().chain(arguments);
@@ -129,20 +129,40 @@ mod tests {
     }
 
     #[test]
-    fn a_flag_wins_over_the_file() {
+    fn every_setting_reaches_the_part_that_it_is_for() {
         let directory = tempfile::tempdir().unwrap();
         let file = directory.path().join("countersign.toml");
-        std::fs::write(
-            &file,
-            "data = '/srv/ledger'\nlisten = '127.0.0.1:1'\norigin = 'ledger.example.org'\n",
-        )
-        .unwrap();
+        let text = "data = '/srv/ledger'\nlisten = '127.0.0.1:1'\norigin = 'ledger.example.org'\n\
+            policies = '/etc/policies'\ncheckpoint_age = '3s'\nheads_age = '4s'\nsegment_size = '2MiB'\n\
+            journal_lag = '3MiB'\nconnections = 5\nstreams = 6\nbody_timeout = '7s'\nrequest_timeout = '8s'\n\
+            stalled_timeout = '9s'\nidle_timeout = '10s'\nkeep_alive = '11s'\ndrain = '12s'\n";
+        std::fs::write(&file, text).unwrap();
         let file = file.to_str().unwrap();
         let read = settings(&["--config", file, "--listen", "127.0.0.1:2"]).unwrap();
+        let (config, bounds) = (&read.config, &read.bounds);
         assert_eq!(
-            (read.data.as_path(), read.listen.port()),
+            (config.data.as_path(), read.listen.port()),
             (Path::new("/srv/ledger"), 2)
         );
+        assert_eq!(config.genesis, Path::new("/srv/genesis.pem"));
+        assert_eq!(config.origin.as_deref(), Some("ledger.example.org"));
+        assert_eq!(config.policies.as_deref(), Some(Path::new("/etc/policies")));
+        assert_eq!(
+            (config.store.segment_bytes, config.store.lag_bytes_max),
+            (2 << 20, 3 << 20)
+        );
+        assert_eq!((bounds.connections, bounds.streams), (5, 6));
+        let spans = [
+            config.checkpoint_age,
+            config.heads_age,
+            bounds.body,
+            bounds.request,
+            bounds.stalled,
+            bounds.idle,
+            bounds.keep_alive,
+            bounds.drain,
+        ];
+        assert_eq!(spans, [3, 4, 7, 8, 9, 10, 11, 12].map(Duration::from_secs));
         std::fs::write(file, "date = '/srv/ledger'\n").unwrap();
         assert!(
             settings(&["--config", file])

@@ -4,13 +4,11 @@ mod config;
 
 pub(crate) use config::Settings;
 
-use crate::arguments::Serve;
-use crate::exit::Failure;
+use crate::exit::{Failure, with_causes};
 use crate::output::{self, note};
 use crate::up;
 use anyhow::{Context, Result};
-use countersign_api::Bounds;
-use countersign_service::{Config, Service};
+use countersign_service::Service;
 use serde_json::json;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -21,26 +19,27 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 /// Serves until Ctrl-C or SIGTERM.
-pub(crate) async fn run(arguments: Serve, as_json: bool) -> Result<ExitCode> {
-    let settings = Settings::of(arguments)?;
+pub(crate) async fn run(settings: Settings, as_json: bool) -> Result<ExitCode> {
     let mut interrupted = signal(SignalKind::interrupt())?;
     let mut terminated = signal(SignalKind::terminate())?;
     let mut server = Server::start(settings.clone()).await?;
     let url = format!("http://{}", server.address());
     if as_json {
-        output::data(&json!({ "server": url, "ledger": settings.data }).to_string())?;
+        output::data(&json!({ "server": url, "ledger": settings.config.data }).to_string())?;
     } else {
         note(format_args!(
             "serving `{}` on {url}",
-            settings.data.display()
+            settings.config.data.display()
         ));
     }
+    tracing::info!(address = %server.address(), data = %settings.config.data.display(), "serving");
     let ended = tokio::select! {
         ended = server.ended() => ended,
         _ = interrupted.recv() => Ok(()),
         _ = terminated.recv() => Ok(()),
     };
     note(format_args!("stopping"));
+    tracing::info!("stopping");
     server.stop().await?;
     ended?;
     Ok(ExitCode::SUCCESS)
@@ -58,9 +57,7 @@ pub(crate) struct Server {
 impl Server {
     /// Opens the ledger, then answers.
     pub(crate) async fn start(settings: Settings) -> Result<Self> {
-        let mut config = Config::new(&settings.data, &settings.genesis_key);
-        config.origin.clone_from(&settings.origin);
-        let service = Service::start(config)
+        let service = Service::start(settings.config.clone())
             .await
             .map_err(|error| failure(&error))?;
         let answering = Self::answer(service.clone(), &settings).await;
@@ -73,7 +70,7 @@ impl Server {
     async fn answer(service: Service, settings: &Settings) -> Result<Self> {
         if settings.sample {
             std::fs::write(
-                settings.data.join(up::SAMPLE),
+                settings.config.data.join(up::SAMPLE),
                 "Made by `countersign up`; its keys are sample keys.\n",
             )
             .context("cannot mark the ledger as a sample")?;
@@ -83,8 +80,12 @@ impl Server {
         })?;
         let address = listener.local_addr()?;
         let stop = CancellationToken::new();
-        let serving =
-            countersign_api::serve(listener, service.clone(), Bounds::default(), stop.clone());
+        let serving = countersign_api::serve(
+            listener,
+            service.clone(),
+            settings.bounds.clone(),
+            stop.clone(),
+        );
         Ok(Self {
             service,
             address,
@@ -123,11 +124,6 @@ impl Server {
 
 /// A failure of the service, with its code and its causes.
 fn failure(error: &countersign_service::Error) -> anyhow::Error {
-    let mut message = error.to_string();
-    let mut cause = std::error::Error::source(error);
-    while let Some(source) = cause {
-        message = format!("{message}: {source}");
-        cause = source.source();
-    }
+    let message = with_causes(error);
     Failure::unavailable(message).with_code(error.code()).into()
 }

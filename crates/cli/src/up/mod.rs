@@ -101,7 +101,7 @@ pub(crate) async fn run(arguments: Up, as_json: bool) -> Result<ExitCode> {
         &layout.ledger(),
         &layout.actor("genesis"),
         addresses.plane,
-    ))
+    )?)
     .await?;
     let work = serve_sample(
         &layout,

@@ -9,6 +9,7 @@
 )]
 
 mod around;
+mod backup;
 mod conformance;
 mod kill;
 mod ledger;
