@@ -10,6 +10,7 @@ pub mod codes;
 pub mod directory;
 pub mod export;
 pub mod open;
+mod pipeline;
 pub mod progress;
 pub mod prove;
 pub mod rebuild;

@@ -40,6 +40,17 @@ impl Progress {
         }
     }
 
+    /// Says how many events there will be, so that the time left can be told.
+    pub fn expect(&self, events: Option<u64>) {
+        let Some(events) = events else { return };
+        self.bar.set_length(events);
+        let style =
+            "{spinner} {msg} [{bar:30}] {human_pos} of {human_len} events, {per_sec}, {eta} left";
+        if let Ok(style) = ProgressStyle::with_template(style) {
+            self.bar.set_style(style);
+        }
+    }
+
     /// Names what is being done.
     pub fn step(&self, what: &'static str) {
         self.bar.set_message(what);

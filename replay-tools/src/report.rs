@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::Path;
 
+use countersign_chain::{Body, Record};
 use serde::Serialize;
 
 use crate::source::SourceError;
@@ -41,6 +42,25 @@ pub struct Counts {
     pub decisions: u64,
     /// Different evidence blobs named by bodies.
     pub blobs: u64,
+}
+
+impl Counts {
+    /// Counts one event.
+    pub(crate) fn event(&mut self, record: &Record) {
+        self.events += 1;
+        let body = match &record.body {
+            Body::Present { bytes, .. } => {
+                self.bodies += 1;
+                bytes.len()
+            }
+            Body::Absent(reason) => {
+                *self.absent.entry(reason.to_string()).or_default() += 1;
+                0
+            }
+        };
+        let bytes = record.header.len().saturating_add(body) as u64;
+        self.bytes = self.bytes.saturating_add(bytes);
+    }
 }
 
 /// What was verified, and from where.

@@ -7,12 +7,13 @@ use std::collections::BTreeMap;
 use std::io;
 use std::ops::ControlFlow;
 
-use countersign_chain::Record;
+use countersign_chain::{Body, Record};
 use countersign_ids::{Digest, LedgerId};
 use serde::Serialize;
 
 use crate::directory::Directory;
-use crate::verdict::Findings;
+use crate::pipeline::Weighed;
+use crate::verdict::{Findings, Level};
 
 /// How much of a chain the source holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -86,6 +87,63 @@ pub enum SourceError {
     },
 }
 
+/// What a source hands out, in order.
+#[derive(Debug)]
+pub enum Item {
+    /// An event.
+    Event(Entry),
+    /// Something wrong with the container, where it was met.
+    Fault(Fault),
+}
+
+impl Weighed for Item {
+    fn weight(&self) -> usize {
+        match self {
+            Self::Event(entry) => {
+                entry
+                    .record
+                    .header
+                    .len()
+                    .saturating_add(match &entry.record.body {
+                        Body::Present { bytes, .. } => bytes.len(),
+                        Body::Absent(_) => 0,
+                    })
+            }
+            Self::Fault(_) => 0,
+        }
+    }
+}
+
+/// A container that is not what it should be.
+#[derive(Debug)]
+pub struct Fault {
+    /// The event that could not be read, after which its chain is not believed; none where it belongs to no event.
+    pub at: Option<(String, u64)>,
+    /// The rule.
+    pub rule: &'static str,
+    /// In words.
+    pub message: String,
+}
+
+impl Fault {
+    /// Notes it.
+    pub(crate) fn record(self, findings: &mut Findings) {
+        match self.at {
+            Some((chain, at)) => {
+                findings.violation(Level::Framing, self.rule, &chain, at, self.message);
+                findings.break_chain(&chain);
+            }
+            None => findings.violation_of_source(Level::Framing, self.rule, self.message),
+        }
+    }
+}
+
+/// The items of a source, to be pulled from any thread.
+pub type Stream<'s> = Box<dyn Iterator<Item = Result<Item, SourceError>> + Send + 's>;
+
+/// Chooses chains by name.
+pub type Wanted<'w> = dyn Fn(&str) -> bool + Sync + 'w;
+
 /// Takes one event after another, and may have enough.
 pub type Visit<'v> = dyn FnMut(Entry, &mut Findings) -> Result<ControlFlow<()>, SourceError> + 'v;
 
@@ -117,15 +175,40 @@ pub trait Source {
         0
     }
 
-    /// Hands out every event of the chains that `wanted` names, per chain in order, platform first where wanted.
+    /// Every event of the chains that `wanted` names, per chain in order.
     ///
-    /// MUST give the same events each time it is called.
+    /// MUST give the same items each time it is called.
+    fn stream<'s>(&'s self, wanted: &'s Wanted<'s>) -> Result<Stream<'s>, SourceError>;
+
+    /// Every event of the platform chain.
+    fn platform(&self) -> Result<Stream<'_>, SourceError> {
+        self.stream(&|chain| chain == "platform")
+    }
+
+    /// How many events there are, where that is known.
+    fn event_count(&self) -> Option<u64> {
+        None
+    }
+
+    /// Hands the events to a visitor, one after another.
     fn events(
         &self,
-        wanted: &dyn Fn(&str) -> bool,
+        wanted: &Wanted<'_>,
         findings: &mut Findings,
         visit: &mut Visit<'_>,
-    ) -> Result<(), SourceError>;
+    ) -> Result<(), SourceError> {
+        for item in self.stream(wanted)? {
+            match item? {
+                Item::Event(entry) => {
+                    if visit(entry, findings)?.is_break() {
+                        break;
+                    }
+                }
+                Item::Fault(fault) => fault.record(findings),
+            }
+        }
+        Ok(())
+    }
 
     /// Hands out every checkpoint: chain, the size its place claims, note.
     fn checkpoints(&self, visit: &mut VisitNote<'_>) -> Result<(), SourceError>;

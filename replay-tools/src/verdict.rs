@@ -341,6 +341,17 @@ pub struct Demands {
     pub allow: BTreeSet<Level>,
     /// Pinned, signed, recorded, anchored, nothing unchecked.
     pub strict: bool,
+    /// The last level that is asked for; those behind it stay unchecked. None: all.
+    pub through: Option<Level>,
+    /// How many threads to use; 0: as many as the machine has.
+    pub threads: usize,
+}
+
+impl Demands {
+    /// Whether a level is asked for.
+    pub fn reaches(&self, level: Level) -> bool {
+        self.through.is_none_or(|last| level <= last)
+    }
 }
 
 /// What `--strict` found lacking, each in words.
@@ -405,6 +416,7 @@ mod tests {
                 let demands = Demands {
                     allow: allow.iter().copied().collect(),
                     strict,
+                    ..Demands::default()
                 };
                 let lacking: Vec<_> = lacking.iter().map(ToString::to_string).collect();
                 exit_code(&pairs.iter().copied().collect(), &demands, &lacking)

@@ -7,6 +7,7 @@ pub mod checkpoint;
 #[cfg(test)]
 mod ed25519_vectors;
 pub mod hash;
+pub mod hashed;
 pub mod header;
 pub mod json;
 pub mod link;
@@ -19,6 +20,7 @@ pub use hash::{
     CommandKey, body_hash, body_key_commitment, command_id, event_hash, genesis_hash, ledger_id,
     request_digest, sha256,
 };
+pub use hashed::{Hashed, NoHeader};
 pub use header::Header;
 pub use link::{Broken, ChainState, Verified};
 pub use record::{Absence, Body, Record};

@@ -3,7 +3,7 @@
 //! Pure: bytes in, verdict out. What an event means is `events`; where it is kept is `store`. Rules of docs/format.md
 //! sections 1 and 2. Following is the only way to a [`Verified`] event, for the writer's recovery and the auditor alike.
 
-use crate::{Body, Header, Record, body_hash, event_hash, genesis_hash, header};
+use crate::{Body, Hashed, Header, Record, genesis_hash, header};
 use countersign_ids::{
     ChainId, CommandId, EventHash, Family, LedgerId, PlatformHead, Sequence, Time,
 };
@@ -151,10 +151,25 @@ impl ChainState {
     /// # Errors
     /// The first rule that it breaks.
     pub fn follow(&mut self, record: &Record) -> Result<Verified, Broken> {
-        let header = Header::parse(&record.header).map_err(|source| Broken::Header {
+        let hashed = Hashed::of(record.clone()).map_err(|error| Broken::Header {
             size: self.size,
-            source,
+            source: error.source,
         })?;
+        self.advance(&hashed)?;
+        let (header, hash, record) = hashed.into_parts();
+        Ok(Verified {
+            header,
+            hash,
+            record,
+        })
+    }
+
+    /// The same for an event that was hashed already.
+    ///
+    /// # Errors
+    /// The first rule that it breaks.
+    pub fn advance(&mut self, hashed: &Hashed) -> Result<(), Broken> {
+        let header = hashed.header();
         let at = header.sequence;
         if header.ledger != self.ledger || header.chain != self.chain {
             return Err(Broken::Foreign(at));
@@ -168,11 +183,8 @@ impl ChainState {
         if header.prevhash != self.head {
             return Err(Broken::Link(at));
         }
-        let expected = self
-            .families
-            .get(header.event_type.family())
-            .copied()
-            .unwrap_or_default();
+        let family = header.event_type.family();
+        let expected = self.families.get(family).copied().unwrap_or_default();
         if header.familysequence.get() != expected {
             return Err(Broken::FamilySequence {
                 at,
@@ -192,26 +204,19 @@ impl ChainState {
         {
             return Err(Broken::PlatformHead(at));
         }
-        if let Body::Present { salt, bytes } = &record.body
-            && body_hash(salt, bytes) != header.bodyhash
-        {
+        if !hashed.body_fits() {
             return Err(Broken::Body(at));
         }
-        let hash = event_hash(&record.header);
-        self.families.insert(
-            header.event_type.family().clone(),
-            expected.saturating_add(1),
-        );
+        match self.families.get_mut(family) {
+            Some(count) => *count = expected.saturating_add(1),
+            None => drop(self.families.insert(family.clone(), 1)),
+        }
         self.size = self.size.saturating_add(1);
-        self.head = hash;
+        self.head = hashed.hash();
         self.time = header.time;
         self.platformhead = header.platformhead.or(self.platformhead);
         self.command = Some(header.commandid);
-        Ok(Verified {
-            header,
-            hash,
-            record: record.clone(),
-        })
+        Ok(())
     }
 
     /// The chain.
@@ -272,6 +277,7 @@ impl ChainState {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::body_hash;
     use countersign_ids::{Actor, AuthType, EventType, Retention, Salt};
 
     fn header(state: &ChainState, family: &str) -> Header {

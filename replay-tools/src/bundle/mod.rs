@@ -2,6 +2,7 @@
 //!
 //! `names` and `manifest` are the format, `line` is one event as text, `read` is the source. Writing is `export`.
 
+mod events;
 pub mod line;
 pub mod manifest;
 pub mod names;

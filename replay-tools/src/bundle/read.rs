@@ -3,17 +3,16 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read};
-use std::ops::ControlFlow;
 use std::path::Path;
 
 use countersign_ids::{Digest, LedgerId};
 use sha2::{Digest as _, Sha256};
 
-use super::line::{self, LINE_BYTES_MAX};
+use super::events::Events;
 use super::manifest::{Manifest, ManifestError};
 use super::names::{self, Name};
 use super::{COMPRESS_FROM_BYTES, FILE_BYTES_MAX, WINDOW_LOG_MAX};
-use crate::source::{Entry, Form, Kind, Source, SourceError, Visit, VisitNote};
+use crate::source::{Form, Kind, Source, SourceError, Stream, VisitNote, Wanted};
 use crate::verdict::{Findings, Level};
 use crate::zip::{Archive, OpenError};
 
@@ -169,7 +168,10 @@ impl Bundle {
     }
 
     /// The lines of a chain, whether compressed or not.
-    fn lines(&self, chain: &str) -> Result<Option<Box<dyn BufRead + '_>>, SourceError> {
+    pub(super) fn lines(
+        &self,
+        chain: &str,
+    ) -> Result<Option<Box<dyn BufRead + Send + '_>>, SourceError> {
         let plain = names::events(chain);
         if let Some(content) = self.archive.content(&plain) {
             return Ok(Some(Box::new(BufReader::with_capacity(1 << 16, content))));
@@ -183,69 +185,6 @@ impl Bundle {
             .window_log_max(WINDOW_LOG_MAX)
             .map_err(|error| self.io(error))?;
         Ok(Some(Box::new(BufReader::with_capacity(1 << 16, decoder))))
-    }
-
-    fn chain_events(
-        &self,
-        chain: &str,
-        findings: &mut Findings,
-        visit: &mut Visit<'_>,
-    ) -> Result<ControlFlow<(), u64>, SourceError> {
-        let Some(mut lines) = self.lines(chain)? else {
-            findings.violation_of_source(
-                Level::Framing,
-                "events",
-                format!("the events of chain `{chain}` are missing"),
-            );
-            return Ok(ControlFlow::Continue(0));
-        };
-        let mut count = 0;
-        let mut buffer = Vec::new();
-        loop {
-            buffer.clear();
-            let limit = LINE_BYTES_MAX as u64 + 2;
-            let read = match (&mut lines).take(limit).read_until(b'\n', &mut buffer) {
-                Ok(read) => read,
-                Err(error) => {
-                    let reason = format!("the events end in bytes that cannot be read: {error}");
-                    findings.violation(Level::Framing, "line", chain, count, reason);
-                    findings.break_chain(chain);
-                    return Ok(ControlFlow::Continue(count));
-                }
-            };
-            if read == 0 {
-                return Ok(ControlFlow::Continue(count));
-            }
-            let line = match buffer.strip_suffix(b"\n") {
-                Some(line) if line.len() <= LINE_BYTES_MAX => line,
-                _ => {
-                    let reason = "the line has no end, or is longer than an event can be";
-                    findings.violation(Level::Framing, "line", chain, count, reason);
-                    findings.break_chain(chain);
-                    return Ok(ControlFlow::Continue(count));
-                }
-            };
-            match line::parse(line) {
-                Ok(record) => {
-                    if visit(
-                        Entry {
-                            chain: chain.to_owned(),
-                            record,
-                        },
-                        findings,
-                    )?
-                    .is_break()
-                    {
-                        return Ok(ControlFlow::Break(()));
-                    }
-                }
-                Err(error) => {
-                    findings.violation(Level::Framing, "line", chain, count, error.to_string());
-                    findings.break_chain(chain);
-                }
-            }
-            count += 1;
-        }
     }
 }
 
@@ -329,29 +268,19 @@ impl Source for Bundle {
         Ok(())
     }
 
-    fn events(
-        &self,
-        wanted: &dyn Fn(&str) -> bool,
-        findings: &mut Findings,
-        visit: &mut Visit<'_>,
-    ) -> Result<(), SourceError> {
-        for (chain, entry) in order(&self.manifest.chains) {
-            if !wanted(chain) || entry.form.known().is_none() {
-                continue;
-            }
-            let ControlFlow::Continue(count) = self.chain_events(chain, findings, visit)? else {
-                return Ok(());
-            };
-            let form = entry.form.known().map(|form| believed(chain, form));
-            if form == Some(Form::Whole) && count != entry.size {
-                let reason = format!(
-                    "chain `{chain}` has {count} events, the manifest says {}",
-                    entry.size
-                );
-                findings.violation_of_source(Level::Framing, "manifest", reason);
-            }
-        }
-        Ok(())
+    fn stream<'s>(&'s self, wanted: &'s Wanted<'s>) -> Result<Stream<'s>, SourceError> {
+        let chains = order(&self.manifest.chains)
+            .filter(|(chain, _)| wanted(chain))
+            .filter_map(|(chain, entry)| {
+                let form = believed(chain, entry.form.known()?);
+                Some((chain.as_str(), (form == Form::Whole).then_some(entry.size)))
+            });
+        Ok(Box::new(Events::new(self, chains.collect())))
+    }
+
+    fn event_count(&self) -> Option<u64> {
+        let sizes = self.manifest.chains.values().map(|entry| entry.size);
+        Some(sizes.fold(0, u64::saturating_add))
     }
 
     fn checkpoints(&self, visit: &mut VisitNote<'_>) -> Result<(), SourceError> {

@@ -64,6 +64,12 @@ pub struct VerifyArgs {
     /// A level that may stay unchecked; can be given more than once
     #[arg(long, value_name = "LEVEL")]
     pub allow: Vec<Level>,
+    /// Stop behind this level; those behind it are unchecked
+    #[arg(long, value_name = "LEVEL")]
+    pub through: Option<Level>,
+    /// How many threads to use; as many as the machine has without it
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub threads: usize,
     /// Ask for pinned, signed, recorded, anchored where witnesses are in force, and nothing unchecked
     #[arg(long)]
     pub strict: bool,

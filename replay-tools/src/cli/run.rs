@@ -58,6 +58,8 @@ fn run_verify(arguments: &VerifyArgs, out: &mut dyn Write) -> Result<u8, Failure
     let demands = Demands {
         allow: arguments.allow.iter().copied().collect(),
         strict: arguments.strict,
+        through: arguments.through,
+        threads: arguments.threads,
     };
     let mut progress = Progress::on_terminal();
     let verdict = open(&arguments.source)

@@ -17,7 +17,7 @@ use crate::bundle::line;
 use crate::bundle::manifest::FormName;
 use crate::bundle::names;
 use crate::progress::Progress;
-use crate::source::{Entry, Form, GO_ON, Source};
+use crate::source::{Entry, Form, GO_ON, Source, Wanted};
 use crate::verdict::Findings;
 use crate::verify::leaves::{Head, LeafTree};
 use crate::verify::platform::{HeadsEntry, HeadsPage};
@@ -85,7 +85,7 @@ pub(super) fn collect(
 }
 
 /// Platform events that the tenant's chain names and cannot be judged without.
-fn named(source: &dyn Source, ours: &dyn Fn(&str) -> bool) -> Result<BTreeSet<u64>, ExportError> {
+fn named(source: &dyn Source, ours: &Wanted<'_>) -> Result<BTreeSet<u64>, ExportError> {
     let mut named = BTreeSet::new();
     source.events(ours, &mut Findings::default(), &mut |entry, _| {
         let Ok(header) = Header::parse(&entry.record.header) else {

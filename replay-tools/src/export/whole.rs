@@ -11,7 +11,7 @@ use super::{ExportError, README, Scope};
 use crate::bundle::manifest::FormName;
 use crate::bundle::{line, names};
 use crate::progress::Progress;
-use crate::source::{Entry, Form, GO_ON, Source, SourceError};
+use crate::source::{Entry, Form, GO_ON, Source, SourceError, Wanted};
 use crate::verdict::Findings;
 use crate::verify::{attachments, evidence_blobs};
 
@@ -49,7 +49,7 @@ pub(super) fn finish(source: &dyn Source, parts: &mut Parts) -> Result<(), Expor
 /// Writes the lines of whole chains, and notes the blobs that their bodies name.
 pub(super) fn chains(
     source: &dyn Source,
-    wanted: &dyn Fn(&str) -> bool,
+    wanted: &Wanted<'_>,
     scope: &Scope,
     parts: &mut Parts,
     progress: &mut Progress,
@@ -100,7 +100,7 @@ pub(super) fn read(record: &Record) -> Option<Event> {
 /// Copies the checkpoints of chains; of two for one size the later stays.
 pub(super) fn checkpoints(
     source: &dyn Source,
-    wanted: &dyn Fn(&str) -> bool,
+    wanted: &Wanted<'_>,
     parts: &mut Parts,
 ) -> Result<(), ExportError> {
     let mut failed = None;

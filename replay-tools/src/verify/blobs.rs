@@ -78,7 +78,7 @@ mod tests {
     use countersign_ids::LedgerId;
 
     use super::*;
-    use crate::source::{Form, Kind, SourceError, Visit, VisitNote};
+    use crate::source::{Form, Kind, SourceError, Stream, VisitNote, Wanted};
     use crate::verdict::Findings;
 
     /// A source without any blob.
@@ -100,13 +100,8 @@ mod tests {
         fn check_framing(&mut self, _: &mut Findings) -> Result<(), SourceError> {
             Ok(())
         }
-        fn events(
-            &self,
-            _: &dyn Fn(&str) -> bool,
-            _: &mut Findings,
-            _: &mut Visit<'_>,
-        ) -> Result<(), SourceError> {
-            Ok(())
+        fn stream<'s>(&'s self, _: &'s Wanted<'s>) -> Result<Stream<'s>, SourceError> {
+            Ok(Box::new(std::iter::empty()))
         }
         fn checkpoints(&self, _: &mut VisitNote<'_>) -> Result<(), SourceError> {
             Ok(())

@@ -2,11 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use countersign_chain::{Body, ChainState, Header, Record, body_hash, event_hash, json, merkle};
+use countersign_chain::{Body, ChainState, Hashed, Header, NoHeader, Record, merkle};
 use countersign_ids::{ChainId, EventHash, LedgerId, Retention, Time};
 
 use super::fault::{Checked, bad, need};
 use super::leaves::Hash;
+use super::prepare::Ready;
 use super::removals::Removals;
 use crate::source::Form;
 
@@ -93,24 +94,16 @@ impl ChainRun {
         self.known.get(&size).copied()
     }
 
-    /// Takes the next event: gives its header if every rule of the chain holds, and goes on in any case.
-    pub(crate) fn follow(
-        &mut self,
-        record: &Record,
-        believed: bool,
-    ) -> Checked<(Header, EventHash)> {
-        let hash = event_hash(&record.header);
-        let outcome = if self.form == Form::Whole && believed {
-            self.strict(record)
-        } else {
-            self.loose(record, hash)
+    /// Takes the next event: tells whether every rule of the chain holds, and goes on in any case.
+    pub(super) fn follow(&mut self, ready: &Ready, believed: bool) -> Checked {
+        let outcome = match &ready.read {
+            Ok(hashed) if self.form == Form::Whole && believed => self.strict(hashed, &ready.json),
+            Ok(hashed) => self.loose(hashed, &ready.json),
+            Err(unread) => Err(bad("continuity", self.no_header(believed, unread))),
         };
-        let header = outcome
-            .as_ref()
-            .ok()
-            .cloned()
-            .or_else(|| Header::parse(&record.header).ok());
-        if let Some(header) = header {
+        let hash = ready.hash;
+        if let Ok(hashed) = &ready.read {
+            let header = hashed.header();
             self.last = Some(Last {
                 hash,
                 sequence: header.sequence.get(),
@@ -120,7 +113,13 @@ impl ChainRun {
         } else if let Some(last) = &mut self.last {
             (last.hash, last.sequence) = (hash, last.sequence.saturating_add(1));
         }
-        self.frontier.push(merkle::leaf_hash(&record.header));
+        self.leaf(ready.leaf, hash);
+        outcome
+    }
+
+    /// Takes the next leaf of the tree.
+    pub(super) fn leaf(&mut self, leaf: Hash, hash: EventHash) {
+        self.frontier.push(leaf);
         self.count = self.count.saturating_add(1);
         if self.wanted.remove(&self.count) {
             self.known.insert(
@@ -131,42 +130,46 @@ impl ChainRun {
                 },
             );
         }
-        outcome.map(|header| (header, hash))
+    }
+
+    /// The words for bytes that are no header.
+    fn no_header(&self, believed: bool, unread: &NoHeader) -> String {
+        if believed && self.form == Form::Whole {
+            return format!("the event after {} events is no header", self.count);
+        }
+        unread.source.to_string()
     }
 
     /// The rules of the chain, by the code that the writer runs too.
-    fn strict(&mut self, record: &Record) -> Checked<Header> {
-        match self.state.follow(record) {
-            Ok(verified) => {
-                let (header, ..) = verified.into_parts();
-                absence(&header, &record.body)?;
-                body_json(&record.body)?;
-                Ok(header)
-            }
-            Err(broken) => Err(bad("continuity", broken)),
-        }
+    fn strict(&mut self, hashed: &Hashed, json: &Result<(), String>) -> Checked {
+        self.state
+            .advance(hashed)
+            .map_err(|broken| bad("continuity", broken))?;
+        whole_body(hashed, json)
     }
 
     /// What can be said of an event whose predecessor is absent or bad, so that every bad range is listed.
-    fn loose(&self, record: &Record, hash: EventHash) -> Checked<Header> {
+    fn loose(&self, hashed: &Hashed, json: &Result<(), String>) -> Checked {
         const RULE: &str = "continuity";
-        let header = Header::parse(&record.header).map_err(|error| bad(RULE, error))?;
+        let header = hashed.header();
         let here = header.ledger == self.ledger && header.chain == self.chain;
         need(here, RULE, "source names another chain")?;
         let sequence = header.sequence.get();
         if self.form == Form::Whole {
+            let next = self.expected();
             need(
-                sequence == self.count,
+                sequence == next,
                 RULE,
-                &format!("sequence {sequence} where {} comes next", self.count),
+                &format!("sequence {sequence} where {next} comes next"),
             )?;
         }
-        if let Body::Present { salt, bytes } = &record.body {
-            let same = body_hash(salt, bytes) == header.bodyhash;
-            need(same, "body-hash", "the body does not hash to bodyhash")?;
-        }
+        need(
+            hashed.body_fits(),
+            "body-hash",
+            "the body does not hash to bodyhash",
+        )?;
         if sequence == 0 {
-            let genesis = ChainState::genesis(&self.ledger, &self.chain).follow(record);
+            let genesis = ChainState::genesis(&self.ledger, &self.chain).advance(hashed);
             genesis.map_err(|error| bad(RULE, error))?;
         }
         if let Some(last) = &self.last {
@@ -185,10 +188,23 @@ impl ChainRun {
                 "platformhead falls",
             )?;
         }
-        absence(&header, &record.body)?;
-        body_json(&record.body)?;
-        need(hash == event_hash(&record.header), RULE, "the hash differs").map(|()| header)
+        whole_body(hashed, json)
     }
+
+    /// The sequence that comes next: behind the last event that has one, so that a gap is one bad event and not all after it.
+    fn expected(&self) -> u64 {
+        self.last
+            .as_ref()
+            .map_or(self.count, |last| last.sequence.saturating_add(1))
+    }
+}
+
+/// The body is there unless it may be absent, and it is one strict JSON object.
+fn whole_body(hashed: &Hashed, json: &Result<(), String>) -> Checked {
+    absence(hashed.header(), &hashed.record().body)?;
+    json.as_ref()
+        .map_err(|error| bad("body-json", error))
+        .copied()
 }
 
 /// Evidence is never absent. Whether an event names the range of what is gone, the end of the chain tells.
@@ -199,14 +215,6 @@ fn absence(header: &Header, body: &Body) -> Checked {
         "absent-evidence",
         "an evidence body is absent",
     )
-}
-
-/// A body that hashes right is still no body if it is not one strict JSON object.
-fn body_json(body: &Body) -> Checked {
-    match body {
-        Body::Present { bytes, .. } => json::check(bytes).map_err(|error| bad("body-json", error)),
-        Body::Absent(_) => Ok(()),
-    }
 }
 
 /// The sequence that a header names, without trusting the rest of it.

@@ -2,11 +2,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use countersign_chain::{event_hash, merkle};
+
 use super::chain::ChainRun;
 use super::fault::{Checked, absent, bad, need, record};
 use super::{Run, notes, projections};
+use crate::pipeline;
 use crate::report::{SourceLine, Verdict, peak_memory_bytes, verdict_word};
-use crate::source::{Form, GO_ON, SourceError};
+use crate::source::{Entry, Form, Item, SourceError};
 use crate::verdict::{Demands, Findings, Level, Status, exit_code};
 
 /// What nobody but the server says, whatever was verified.
@@ -33,8 +36,19 @@ pub(super) fn finish(
     run.check_blobs(&mut findings);
     run.check_witnesses(&mut findings);
     let mut notes = BTreeMap::new();
-    let projections = projections::check(run.source, &mut findings, &mut notes)?;
-    let levels = run.levels(&findings, projections, &signed);
+    let projections = if demands.reaches(Level::Projections) {
+        projections::check(run.source, &mut findings, &mut notes)?
+    } else {
+        Status::Unchecked
+    };
+    let mut levels = run.levels(&findings, projections, &signed);
+    for (level, status) in &mut levels {
+        let open = matches!(status, Status::Verified | Status::None | Status::Unchecked);
+        if open && !demands.reaches(*level) {
+            *status = Status::Unchecked;
+            notes.insert(*level, "not asked for".to_owned());
+        }
+    }
     let lacking = if demands.strict {
         run.lacking(&signed)
     } else {
@@ -138,20 +152,30 @@ impl Run<'_> {
         }
         let mut again = BTreeMap::new();
         if !unknown.is_empty() {
-            let mut scratch = Findings::default();
-            self.source.events(
-                &|chain| unknown.contains_key(chain),
-                &mut scratch,
-                &mut |entry, _| {
-                    let chain = entry.chain.as_str();
-                    if let (Some(wanted), Ok(id)) = (unknown.get(chain), chain.parse()) {
-                        let run = again.entry(chain.to_owned()).or_insert_with(|| {
-                            ChainRun::new(self.ledger, id, Form::Whole, wanted.clone())
-                        });
-                        // Only the tree is wanted of it; what is wrong with the events was said the first time.
-                        drop(run.follow(&entry.record, false));
+            let (ledger, wanted) = (self.ledger, |chain: &str| unknown.contains_key(chain));
+            // Only the tree is wanted of it; what is wrong with the events was said the first time.
+            pipeline::run(
+                self.source.stream(&wanted)?,
+                self.threads,
+                |item| match item {
+                    Item::Event(Entry { chain, record }) => {
+                        let leaf = merkle::leaf_hash(&record.header);
+                        Some((chain, leaf, event_hash(&record.header)))
                     }
-                    GO_ON
+                    Item::Fault(_) => None,
+                },
+                |leaf| {
+                    if let Some((chain, leaf, hash)) = leaf
+                        && let (Some(wanted), Ok(id)) = (unknown.get(&chain), chain.parse())
+                    {
+                        again
+                            .entry(chain)
+                            .or_insert_with(|| {
+                                ChainRun::new(ledger, id, Form::Whole, wanted.clone())
+                            })
+                            .leaf(leaf, hash);
+                    }
+                    Ok(())
                 },
             )?;
         }

@@ -12,27 +12,31 @@ mod finish;
 pub(crate) mod leaves;
 mod notes;
 mod pins;
+mod places;
 pub(crate) mod platform;
 mod policy;
+mod prepare;
 mod projections;
 mod removals;
 mod tenant;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use countersign_chain::{Body, Header, Record, TlogProof, merkle};
+use countersign_chain::{Hashed, Header};
 use countersign_events::{DecodeError, Event};
-use countersign_ids::{ChainId, Digest, EventHash, LedgerId, Retention};
+use countersign_ids::{ChainId, Digest, LedgerId};
 
 use self::blobs::Blobs;
 use self::chain::ChainRun;
-use self::fault::{Checked, absent, bad, need, record};
+use self::fault::{absent, bad, need, record};
 use self::notes::Anchor;
 use self::platform::Platform;
-use self::tenant::{Claim, Context, Seen, Tenant};
+use self::prepare::{Prepared, Ready};
+use self::tenant::{Context, Seen, Tenant};
+use crate::pipeline;
 use crate::progress::Progress;
 use crate::report::{Counts, Verdict};
-use crate::source::{Entry, Form, GO_ON, Source, SourceError};
+use crate::source::{Form, Source, SourceError, Stream};
 use crate::verdict::{Demands, Findings, Level, Place};
 
 pub(crate) use notes::read_checkpoint;
@@ -62,6 +66,9 @@ struct Run<'a> {
 
     policy: policy::Reevaluation,
     counts: Counts,
+    threads: usize,
+    /// Whether bodies are read at all, or only bytes, links and trees.
+    deep: bool,
 }
 
 /// Verifies a source.
@@ -103,15 +110,13 @@ pub fn verify(
 
         policy: policy::Reevaluation::default(),
         counts: Counts::default(),
+        threads: pipeline::threads(demands.threads),
+        deep: demands.reaches(Level::Evidence),
     };
     run.begin_chain("platform", &sizes);
+    progress.expect(source.event_count());
     progress.step("platform chain");
-    run.pass(
-        &|chain| chain == "platform",
-        &sizes,
-        &mut findings,
-        progress,
-    )?;
+    run.pass(source.platform()?, &sizes, &mut findings, progress)?;
     if findings.is_broken("platform") {
         run.platform.break_off();
     }
@@ -126,7 +131,7 @@ pub fn verify(
     }
     progress.step("chains");
     run.pass(
-        &|chain| chain != "platform",
+        source.stream(&|chain| chain != "platform")?,
         &sizes,
         &mut findings,
         progress,
@@ -138,19 +143,31 @@ pub fn verify(
 }
 
 impl Run<'_> {
+    /// Reads a stream on as many threads as there are to use.
     fn pass(
         &mut self,
-        wanted: &dyn Fn(&str) -> bool,
+        stream: Stream<'_>,
         sizes: &Sizes,
         findings: &mut Findings,
         progress: &mut Progress,
     ) -> Result<(), SourceError> {
-        let source = self.source;
-        source.events(wanted, findings, &mut |entry, findings| {
-            progress.event();
-            self.entry(&entry, sizes, findings)?;
-            GO_ON
-        })
+        let (threads, deep) = (self.threads, self.deep);
+        pipeline::run(
+            stream,
+            threads,
+            |item| prepare::prepare(item, deep),
+            |item| {
+                let ready = match item {
+                    Prepared::Event(ready) => ready,
+                    Prepared::Fault(fault) => {
+                        fault.record(findings);
+                        return Ok(());
+                    }
+                };
+                progress.event();
+                self.entry(&ready, sizes, findings)
+            },
+        )
     }
 
     /// Begins a chain that was not begun yet, so that one without any event is a chain of size 0.
@@ -172,144 +189,76 @@ impl Run<'_> {
     /// One event, whatever chain it is of.
     fn entry(
         &mut self,
-        entry: &Entry,
+        ready: &Ready,
         sizes: &Sizes,
         findings: &mut Findings,
     ) -> Result<(), SourceError> {
-        let name = entry.chain.as_str();
+        let (name, stored) = (ready.chain.as_str(), ready.record());
         self.begin_chain(name, sizes);
         let Some(chain) = self.chains.get_mut(name) else {
             return Ok(());
         };
-        let at = chain.place(&entry.record);
+        let at = chain.place(stored);
         let believed = !findings.is_broken(name);
-        self.counts.events += 1;
-        self.counts.bytes = self
-            .counts
-            .bytes
-            .saturating_add(record_bytes(&entry.record));
-        match &entry.record.body {
-            Body::Present { .. } => self.counts.bodies += 1,
-            Body::Absent(reason) => *self.counts.absent.entry(reason.to_string()).or_default() += 1,
-        }
-        let (header, hash) = match chain.follow(&entry.record, believed) {
-            Ok(followed) => followed,
-            Err(fault) => {
-                findings.break_chain(name);
-                return record(findings, Level::Chain, (name, at), Err(fault));
-            }
+        let form = chain.form();
+        self.counts.event(stored);
+        let followed = chain.follow(ready, believed);
+        let Ok(hashed) = &ready.read else {
+            findings.break_chain(name);
+            return record(findings, Level::Chain, (name, at), followed);
         };
-        if chain.form() == Form::Whole {
+        if followed.is_err() {
+            findings.break_chain(name);
+            return record(findings, Level::Chain, (name, at), followed);
+        }
+        let header = hashed.header();
+        if form == Form::Whole {
             self.commands.follow(name, header.commandid);
         }
-        chain.removals.note(&header, &entry.record.body);
+        chain.removals.note(header, &stored.body);
         if !believed {
             return Ok(());
         }
-        if chain.form() == Form::Sparse {
-            record(
-                findings,
-                Level::Tree,
-                (name, at),
-                self.check_proof(name, at, &entry.record.header),
-            )?;
-        }
         let place = (name, at);
-        match self.read_body(&header, &entry.record) {
-            Ok(None) => record(findings, Level::Chain, place, self.platformhead(&header)),
-            Ok(Some(event)) => {
-                record(findings, Level::Chain, place, self.platformhead(&header))?;
-                self.event(place, &header, hash, &event, findings)
-            }
+        if form == Form::Sparse {
+            let proved = self.check_proof(name, at, &stored.header);
+            record(findings, Level::Tree, place, proved)?;
+        }
+        match belongs(header) {
+            Ok(()) => record(findings, Level::Chain, place, self.platformhead(header))?,
             Err((level, fault)) => {
                 if level == Level::Chain {
                     findings.break_chain(name);
                 }
-                record(findings, level, place, Err(fault))
+                return record(findings, level, place, Err(fault));
             }
         }
-    }
-
-    /// The event of a body that is present and not sealed.
-    fn read_body(
-        &self,
-        header: &Header,
-        record: &Record,
-    ) -> Result<Option<Event>, (Level, fault::Fault)> {
-        let chain = |fault| (Level::Chain, fault);
-        let Some(spec) = countersign_events::spec(&header.event_type) else {
-            let error = DecodeError::Unknown(header.event_type.clone());
-            return Err((Level::Evidence, absent("type", error)));
-        };
-        need(
-            spec.retention == header.retention,
-            "retention",
-            "another retention class than its family's",
-        )
-        .map_err(chain)?;
-        need(
-            spec.chains.hold(&header.chain),
-            "chain",
-            "an event of this type does not belong on this chain",
-        )
-        .map_err(chain)?;
-        let Body::Present { bytes, .. } = &record.body else {
-            return Ok(None);
-        };
-        if header.retention == Retention::Personal {
-            return Ok(None);
-        }
-        match Event::decode(&header.event_type, bytes) {
-            Ok(event) => Ok(Some(event)),
-            Err(error @ DecodeError::Unknown(_)) => Err((Level::Evidence, absent("type", error))),
-            Err(error @ DecodeError::Malformed { .. }) => {
-                Err((Level::Evidence, bad("body-shape", error)))
+        match &ready.event {
+            Some(Ok(event)) => self.event(place, hashed, event, findings),
+            Some(Err(error @ DecodeError::Unknown(_))) => {
+                record(findings, Level::Evidence, place, Err(absent("type", error)))
             }
-        }
-    }
-
-    /// `platformhead` names an event that platform has.
-    fn platformhead(&self, header: &Header) -> Checked {
-        const RULE: &str = "platformhead";
-        let Some(head) = &header.platformhead else {
-            return Ok(());
-        };
-        match self.platform.hash_at(head.sequence.get()) {
-            Some(hash) => need(
-                hash == head.hash,
-                RULE,
-                "platformhead names another event than platform has there",
+            Some(Err(error @ DecodeError::Malformed { .. })) => record(
+                findings,
+                Level::Evidence,
+                place,
+                Err(bad("body-shape", error)),
             ),
-            None if self.platform.is_broken()
-                || header.chain.is_beats() && !self.platform.is_whole() =>
-            {
-                Ok(())
-            }
-            None if self.platform.is_whole() => Err(bad(
-                RULE,
-                "platformhead names an event that platform does not have",
-            )),
-            None => Err(absent(
-                RULE,
-                format!(
-                    "platform event {}, which platformhead names, is not here",
-                    head.sequence
-                ),
-            )),
+            None => Ok(()),
         }
     }
 
     fn event(
         &mut self,
         place: (&str, u64),
-        header: &Header,
-        hash: EventHash,
+        hashed: &Hashed,
         event: &Event,
         findings: &mut Findings,
     ) -> Result<(), SourceError> {
+        let header = hashed.header();
         let seen = Seen {
             header,
-            hash,
+            hash: hashed.hash(),
             event,
         };
         if header.chain.is_platform() {
@@ -342,6 +291,20 @@ impl Run<'_> {
         }
         let removed = self.removal(place.0, header, event);
         record(findings, Level::Evidence, place, removed)?;
+        if self.deep {
+            self.evidence(place, &seen, findings)?;
+        }
+        Ok(())
+    }
+
+    /// What the body of a tenant's event holds: blobs, policy decisions, everything that somebody signed.
+    fn evidence(
+        &mut self,
+        place: (&str, u64),
+        seen: &Seen<'_>,
+        findings: &mut Findings,
+    ) -> Result<(), SourceError> {
+        let event = seen.event;
         for digest in evidence_blobs(event) {
             let outcome = self.blobs.require(digest);
             record(findings, Level::Evidence, place, outcome)?;
@@ -371,7 +334,7 @@ impl Run<'_> {
             pins: self.pins,
             counts: &mut self.counts,
         };
-        let outcome = tenant.apply(&seen, &mut context);
+        let outcome = tenant.apply(seen, &mut context);
         for claim in tenant.take_claims() {
             self.sighted(place, &base, claim);
         }
@@ -380,75 +343,25 @@ impl Run<'_> {
     }
 }
 
-impl Run<'_> {
-    /// What an event orders to remove, or receipts.
-    fn removal(&mut self, chain: &str, header: &Header, event: &Event) -> Checked {
-        if let Event::Retention(event) = event
-            && let Some(chain) = self.chains.get_mut(chain)
-        {
-            self.counts.destroyed += chain.removals.apply(header, event)?;
-        }
-        Ok(())
-    }
-
-    /// Notes a tree that somebody saw, unless it is known to be right already.
-    fn sighted(&mut self, place: (&str, u64), of: &str, claim: Claim) {
-        let known = self
-            .chains
-            .get(of)
-            .and_then(|chain| chain.at_size(claim.size));
-        if known.is_some_and(|snapshot| snapshot.root == *claim.root.as_bytes()) {
-            return;
-        }
-        let first = Place {
-            chain: place.0.to_owned(),
-            sequence: place.1,
-        };
-        self.sightings
-            .entry((of.to_owned(), claim.size))
-            .or_default()
-            .entry(claim.root)
-            .or_insert(first);
-    }
-
-    /// A sparse event under the one checkpoint of its chain.
-    fn check_proof(&self, name: &str, at: u64, header: &[u8]) -> Checked {
-        const RULE: &str = "proof";
-        let anchors = self
-            .anchors
-            .get(name)
-            .map(Vec::as_slice)
-            .unwrap_or_default();
-        let [anchor] = anchors else {
-            return Err(absent(RULE, "no single checkpoint to prove it under"));
-        };
-        let bytes = self
-            .source
-            .proof(name, at)?
-            .ok_or_else(|| absent(RULE, "its inclusion proof is missing"))?;
-        let proof = TlogProof::parse(&bytes).map_err(|error| bad(RULE, error))?;
-        let same = proof.index == at
-            && proof.checkpoint.as_bytes() == anchor.note
-            && proof.to_string().as_bytes() == bytes;
-        need(same, RULE, "the proof is of another event or checkpoint")?;
-        let head = anchor.checkpoint.head;
-        merkle::verify_inclusion(
-            &merkle::leaf_hash(header),
-            at,
-            head.size,
-            &proof.hashes,
-            &head.root,
-        )
-        .map_err(|error| bad(RULE, error))
-    }
-}
-
-fn record_bytes(record: &Record) -> u64 {
-    let body = match &record.body {
-        Body::Present { bytes, .. } => bytes.len(),
-        Body::Absent(_) => 0,
+/// The event's type has that retention class, and its place on that chain; a type that is not known is said to be unknown.
+fn belongs(header: &Header) -> Result<(), (Level, fault::Fault)> {
+    let chain = |fault| (Level::Chain, fault);
+    let Some(spec) = countersign_events::spec(&header.event_type) else {
+        let error = DecodeError::Unknown(header.event_type.clone());
+        return Err((Level::Evidence, absent("type", error)));
     };
-    record.header.len().saturating_add(body) as u64
+    need(
+        spec.retention == header.retention,
+        "retention",
+        "another retention class than its family's",
+    )
+    .map_err(chain)?;
+    need(
+        spec.chains.hold(&header.chain),
+        "chain",
+        "an event of this type does not belong on this chain",
+    )
+    .map_err(chain)
 }
 
 /// Blobs without which the event cannot be judged.

@@ -1,0 +1,319 @@
+//! Work on a stream over several threads: items are pulled in batches, prepared in parallel, and folded in their order.
+//!
+//! Preparing is what needs nothing of the items before. Folding happens on the caller's thread, which prepares too while it
+//! waits. Memory is bounded by [`AHEAD`] batches, whatever the stream holds.
+
+use std::collections::BTreeMap;
+use std::num::NonZero;
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread;
+
+use crate::source::SourceError;
+
+/// Items in a batch, and about how many bytes.
+const BATCH_ITEMS: usize = 256;
+const BATCH_BYTES: usize = 256 << 10;
+/// Batches that may be ready at once, per thread.
+const AHEAD: usize = 3;
+
+/// What the stream hands out.
+pub(crate) trait Weighed {
+    /// About how many bytes it holds.
+    fn weight(&self) -> usize;
+}
+
+/// How many threads there are to use; 0 means as many as the machine has.
+pub(crate) fn threads(asked: usize) -> usize {
+    match asked {
+        0 => thread::available_parallelism().map_or(1, NonZero::get),
+        asked => asked,
+    }
+}
+
+/// Prepares and folds a whole stream on `threads` threads, this one included.
+pub(crate) fn run<I, S, T>(
+    items: S,
+    threads: usize,
+    prepare: impl Fn(I) -> T + Sync,
+    mut fold: impl FnMut(T) -> Result<(), SourceError>,
+) -> Result<(), SourceError>
+where
+    I: Weighed,
+    S: Iterator<Item = Result<I, SourceError>> + Send,
+    T: Send,
+{
+    let helpers = threads.saturating_sub(1);
+    let line = Line {
+        feed: Mutex::new(Feed {
+            items,
+            next: 0,
+            failed: None,
+            done: false,
+        }),
+        shelf: Mutex::new(Shelf {
+            ready: BTreeMap::new(),
+            closed: false,
+        }),
+        changed: Condvar::new(),
+        ahead: AHEAD.saturating_mul(threads),
+        prepare,
+    };
+    thread::scope(|scope| {
+        for _ in 0..helpers {
+            scope.spawn(|| line.help());
+        }
+        let folded = line.fold(&mut fold);
+        line.close();
+        folded
+    })
+}
+
+/// Where batches come from, one after another.
+struct Feed<S> {
+    items: S,
+    next: u64,
+    failed: Option<SourceError>,
+    done: bool,
+}
+
+/// A batch, or why the stream ends.
+type Batch<T> = Result<Vec<T>, SourceError>;
+
+/// Batches that are prepared and not folded yet, by number.
+struct Shelf<T> {
+    ready: BTreeMap<u64, Batch<T>>,
+    closed: bool,
+}
+
+struct Line<S, T, P> {
+    feed: Mutex<Feed<S>>,
+    shelf: Mutex<Shelf<T>>,
+    changed: Condvar,
+    ahead: usize,
+    prepare: P,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl<I, S, T, P> Line<S, T, P>
+where
+    I: Weighed,
+    S: Iterator<Item = Result<I, SourceError>> + Send,
+    P: Fn(I) -> T + Sync,
+{
+    /// The next batch as it comes from the stream, with its number; none at the end.
+    fn pull(&self) -> Option<(u64, Batch<I>)> {
+        let mut feed = lock(&self.feed);
+        if feed.done {
+            return None;
+        }
+        let (mut batch, mut bytes) = (Vec::new(), 0_usize);
+        if let Some(error) = feed.failed.take() {
+            feed.done = true;
+            return Some((feed.next, Err(error)));
+        }
+        while batch.len() < BATCH_ITEMS && bytes < BATCH_BYTES {
+            match feed.items.next() {
+                Some(Ok(item)) => {
+                    bytes = bytes.saturating_add(item.weight());
+                    batch.push(item);
+                }
+                Some(Err(error)) => {
+                    feed.failed = Some(error);
+                    break;
+                }
+                None => {
+                    feed.done = true;
+                    break;
+                }
+            }
+        }
+        let number = feed.next;
+        feed.next = number.saturating_add(1);
+        Some((number, Ok(batch)))
+    }
+
+    fn prepared(&self, batch: Batch<I>) -> Batch<T> {
+        batch.map(|items| items.into_iter().map(&self.prepare).collect())
+    }
+
+    /// Prepares batches until there are no more, or nobody wants them.
+    fn help(&self) {
+        // A helper that panics must not leave the folding thread waiting: the panic goes on when the scope ends.
+        let _guard = Guard(self);
+        loop {
+            let mut shelf = lock(&self.shelf);
+            while !shelf.closed && shelf.ready.len() >= self.ahead {
+                shelf = self
+                    .changed
+                    .wait(shelf)
+                    .unwrap_or_else(PoisonError::into_inner);
+            }
+            if shelf.closed {
+                return;
+            }
+            drop(shelf);
+            let Some((number, batch)) = self.pull() else {
+                return;
+            };
+            self.put(number, self.prepared(batch));
+        }
+    }
+
+    fn put(&self, number: u64, batch: Batch<T>) {
+        lock(&self.shelf).ready.insert(number, batch);
+        self.changed.notify_all();
+    }
+
+    fn fold(&self, fold: &mut dyn FnMut(T) -> Result<(), SourceError>) -> Result<(), SourceError> {
+        let mut number = 0;
+        while let Some(batch) = self.take(number) {
+            for item in batch? {
+                fold(item)?;
+            }
+            number = number.saturating_add(1);
+        }
+        Ok(())
+    }
+
+    /// The batch of that number, prepared here if nobody else did; none behind the last.
+    fn take(&self, number: u64) -> Option<Batch<T>> {
+        loop {
+            let mut shelf = lock(&self.shelf);
+            if let Some(batch) = shelf.ready.remove(&number) {
+                drop(shelf);
+                self.changed.notify_all();
+                return Some(batch);
+            }
+            drop(shelf);
+            match self.pull() {
+                Some((pulled, batch)) if pulled == number => return Some(self.prepared(batch)),
+                Some((pulled, batch)) => self.put(pulled, self.prepared(batch)),
+                None => return self.wait_for(number),
+            }
+        }
+    }
+
+    /// Nothing is left to pull: the batch is a helper's, or there is none.
+    fn wait_for(&self, number: u64) -> Option<Batch<T>> {
+        if number >= lock(&self.feed).next {
+            return None;
+        }
+        let mut shelf = lock(&self.shelf);
+        while !shelf.closed && !shelf.ready.contains_key(&number) {
+            shelf = self
+                .changed
+                .wait(shelf)
+                .unwrap_or_else(PoisonError::into_inner);
+        }
+        shelf.ready.remove(&number)
+    }
+}
+
+impl<S, T, P> Line<S, T, P> {
+    fn close(&self) {
+        lock(&self.shelf).closed = true;
+        self.changed.notify_all();
+    }
+}
+
+/// Closes the line if its holder panics.
+struct Guard<'l, S, T, P>(&'l Line<S, T, P>);
+
+impl<S, T, P> Drop for Guard<'_, S, T, P> {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            self.0.close();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    impl Weighed for u64 {
+        fn weight(&self) -> usize {
+            1000
+        }
+    }
+
+    fn broken(reason: &str) -> SourceError {
+        SourceError::Unreadable {
+            path: "here".to_owned(),
+            reason: reason.to_owned(),
+        }
+    }
+
+    #[test]
+    fn items_are_folded_in_order_on_any_number_of_threads() {
+        for threads in [1, 2, 3, 8] {
+            for length in [0_u64, 1, 255, 256, 257, 10_000] {
+                let mut folded = Vec::new();
+                run(
+                    (0..length).map(Ok),
+                    threads,
+                    |item| item * 3,
+                    |item| {
+                        folded.push(item);
+                        Ok(())
+                    },
+                )
+                .unwrap();
+                let expected: Vec<u64> = (0..length).map(|item| item * 3).collect();
+                assert_eq!(folded, expected, "{threads} threads, {length} items");
+            }
+        }
+    }
+
+    #[test]
+    fn an_error_comes_after_everything_before_it() {
+        for threads in [1, 3] {
+            let items = (0..700).map(Ok).chain([Err(broken("over"))]).chain([Ok(9)]);
+            let mut folded = 0;
+            let ended = run(
+                items,
+                threads,
+                |item: u64| item,
+                |_| {
+                    folded += 1;
+                    Ok(())
+                },
+            );
+            assert!(ended.is_err());
+            assert_eq!(folded, 700);
+        }
+    }
+
+    #[test]
+    fn whoever_folds_may_stop_and_a_helper_that_panics_stops_everybody() {
+        let stopped = run(
+            (0..100_000_u64).map(Ok),
+            3,
+            |item| item,
+            |item| {
+                if item < 1000 {
+                    Ok(())
+                } else {
+                    Err(broken("enough"))
+                }
+            },
+        );
+        assert!(stopped.is_err());
+        let panicked = std::panic::catch_unwind(|| {
+            let here = thread::current().id();
+            run(
+                (0..100_000_u64).map(Ok),
+                2,
+                |item| {
+                    assert!(thread::current().id() == here || item < 5000);
+                    item
+                },
+                |_| Ok(()),
+            )
+        });
+        drop(panicked);
+    }
+}
