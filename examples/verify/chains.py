@@ -15,12 +15,14 @@ ATTRIBUTES = {  # what each attribute of a header looks like; those with an excl
     "time!": r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", "type!": r"dev\.countersign(\.[a-z][a-z0-9-]*){2}\.v[1-9]\d*"}
 SHAPES = {name.rstrip("!"): shape for name, shape in ATTRIBUTES.items()}
 REQUIRED = {name.rstrip("!") for name in ATTRIBUTES if name.endswith("!")}
-FACTS = {  # by family; all are of class evidence but `reason`
+CLASSES = {"reason": "personal", "remark": "operational"}  # every other family is evidence
+FACTS = {
     "keys": "created changed", "chain": "announced opened", "heads": "recorded", "approver": "enrolled removed",
     "token": "issued revoked", "clock": "stepped-back", "tenant": "created", "platform": "noted", "beat": "received",
     "site": "registered document-pinned observed", "connector": "invited paired", "deploy": "release-added",
-    "freeze": "declared lifted", "reason": "given", "action": "proposed assessed approved rejected approval-withdrawn "
-    "withdrawn revoked authorized delivered accepted refused succeeded failed undone expired unresolved"}
+    "freeze": "declared lifted", "reason": "given", "remark": "made", "retention": "set expired erased removed",
+    "action": "proposed assessed approved rejected approval-withdrawn withdrawn revoked authorized delivered accepted "
+              "refused succeeded failed undone expired unresolved"}
 MUST_NAME_PLATFORM = ("dev.countersign.action.authorized.v1", "dev.countersign.platform.noted.v1")
 
 
@@ -38,7 +40,7 @@ class Chain:
     def __init__(self, ledger, name, form):
         self.ledger, self.name, self.whole, self.broken = ledger, name, form == "whole", False
         self.tree, self.raws, self.hashes, self.events, self.by_sequence = Tree(), [], [], [], {}
-        self.last, self.head, self.families, self.commands, self.command = None, None, {}, set(), None
+        self.last, self.head, self.families, self.commands, self.command, self.gone = None, None, {}, set(), None, {}
 
     def count(self):
         return len(self.raws)
@@ -85,16 +87,25 @@ class Chain:
         need(not (event.head and head) or event.head[0] >= head[0], "platformhead falls")
         if "absent" in entry:
             need(h["retention"] != "evidence", "an evidence body is absent")
-            need(entry["absent"] == "withheld", "a body is expired or erased, and no event names its range")
+            if entry["absent"] != "withheld":
+                self.gone[event.at] = h.get("datasubject")
         else:
             body = entry["body"].encode()
             need(len(body) <= 262144, "a body larger than 256 KiB")
             need(b3("body", bytes.fromhex(entry["salt"]) + body) == h["bodyhash"], "the body does not hash to bodyhash")
             event.b = strict(body)
         if event.family in FACTS:
-            kept = "personal" if event.family == "reason" else "evidence"
+            kept = CLASSES.get(event.family, "evidence")
             need(h["retention"] == kept, "another retention class than its family's")
         return event
+
+    def check_gone(self, verdict):
+        """A body that is expired or erased is named by an event behind it."""
+        removals = [event for event in self.events if event.family == "retention" and event.b and "ranges" in event.b]
+        for at, subject in self.gone.items() if not self.broken else ():
+            named = any(removal.at > at and removal.b.get("datasubject") == subject and part["from"] <= at <= part["to"]
+                        for removal in removals for part in removal.b["ranges"] if part["chain"] == self.name)
+            verdict.check("chain", self.name, at, need, named, "a body is expired or erased, and no event names its range")
 
     def header(self, data):
         need(len(data) <= 8192, "a header larger than 8 KiB")

@@ -72,6 +72,7 @@ def read_chain(verdict, bundle, name, form):
         chain.broken = True
     counted = not chain.whole or data is None or len(lines) == bundle.forms[name]["size"]
     verdict.check("framing", name, None, need, counted, "another number of lines than in the manifest")
+    chain.check_gone(verdict)
     for level in ("evidence", "policy", "keys", "tree")[:4 if name == "platform" else 2] if chain.broken else ():
         verdict.add(level, "missing", "nothing is read after a broken event", name)
     return chain
