@@ -35,8 +35,8 @@ pub use pages::error_page;
 use app::App;
 use problem::Problem;
 use routes::{
-    actions, approvers, blobs, connector, events, freezes, health, ledger, receipts, sites, stream,
-    tenants, tokens, views,
+    actions, approvers, blobs, connector, events, freezes, health, keys, ledger, receipts, sites,
+    stream, tenants, tokens, views,
 };
 
 /// The routes as handlers and as OpenAPI describes them.
@@ -66,6 +66,7 @@ fn described() -> OpenApiRouter<App> {
         .routes(routes!(approvers::remove_approver))
         .routes(routes!(tokens::issue_token))
         .routes(routes!(tokens::revoke_token))
+        .routes(routes!(keys::rotate_key, keys::list_keys))
         .routes(routes!(freezes::declare_freeze))
         .routes(routes!(freezes::lift_freeze))
         .routes(routes!(connector::pairing))

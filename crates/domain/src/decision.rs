@@ -22,6 +22,8 @@ pub struct Draft {
     pub valid: Option<(Time, Time)>,
     /// Whether the header names an event of the platform chain, and which.
     pub stamp: Stamp,
+    /// Whether its body names the hash of the draft before it, which the writer puts where 32 zero bytes stand.
+    pub names_before: bool,
 }
 
 /// The `platformhead` of a draft.
@@ -48,6 +50,7 @@ impl Draft {
             seal: None,
             valid: None,
             stamp: Stamp::None,
+            names_before: false,
         }
     }
 

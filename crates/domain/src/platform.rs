@@ -12,8 +12,8 @@ use countersign_evidence::enrolment::verify_enrolment;
 use countersign_evidence::wire::Base64;
 use countersign_evidence::{Envelope, KeyHistory, OrDash};
 use countersign_ids::{
-    ActorId, ApproverId, AuthType, ChainId, CredentialId, Digest, LedgerId, SubjectRef, TenantId,
-    TokenId,
+    ActorId, ApproverId, AuthType, ChainId, CredentialId, Digest, EventHash, LedgerId, SubjectRef,
+    TenantId, TokenId,
 };
 
 use crate::commands::Facts;
@@ -210,7 +210,7 @@ pub struct RevokeToken {
 pub struct ChangeKeys {
     /// The statement.
     pub envelope: Envelope,
-    /// The heads of all chains, recorded in the same append.
+    /// The heads of all chains, recorded in the same append; `keys` is written over by what the decision comes to.
     pub heads: events::heads::Recorded,
 }
 
@@ -376,9 +376,20 @@ impl ChangeKeys {
         let changed = events::keys::Changed {
             envelope: self.envelope.clone(),
         };
+        let heads = events::heads::Recorded {
+            keys: events::heads::KeysHead {
+                count: history.ring().version(),
+                // Only the writer knows the hash of the event before this one.
+                last: EventHash::from_bytes([0; 32]),
+            },
+            ..self.heads.clone()
+        };
         Ok(vec![
             about("keys", changed)?,
-            about("heads", self.heads.clone())?,
+            Draft {
+                names_before: true,
+                ..about("heads", heads)?
+            },
         ])
     }
 }

@@ -73,6 +73,7 @@ impl BeatsFold {
             seal: None,
             valid: None,
             stamp: Stamp::Newest,
+            names_before: false,
         };
         let guard = Guard {
             types: Vec::new(),

@@ -6,7 +6,9 @@ use std::collections::BTreeMap;
 
 use countersign_chain::checkpoint::{head_leaf, origin};
 use countersign_chain::merkle::{Frontier, leaf_hash};
+use countersign_chain::note::Verifier;
 use countersign_chain::{Checkpoint, CommandKey, TreeHead};
+use countersign_domain::Blob;
 use countersign_events::Event;
 use countersign_events::heads::Recorded;
 use countersign_ids::{Actor, ChainId, Digest, EventId, Sequence};
@@ -16,7 +18,7 @@ use ed25519_dalek::SigningKey;
 use crate::Error;
 use crate::platform::HeadsBasis;
 
-/// Signs what a chain is now; the last checkpoint again where nothing came since.
+/// Signs what a chain is now; the last checkpoint again where nothing came since and the key is the same.
 pub(crate) async fn sign(
     ledger: &Ledger,
     ledger_origin: &str,
@@ -24,22 +26,23 @@ pub(crate) async fn sign(
     chain: &ChainId,
 ) -> Result<countersign_store::Checkpoint, Error> {
     let head = ledger.tree_head(chain)?;
+    let origin = origin(ledger_origin, chain);
     if let Some(last) = ledger
         .last_checkpoint(chain)
         .filter(|last| last.size == head.size)
     {
-        return Ok(last);
+        let ours = Verifier::new(&origin, key.verifying_key()).map_err(Error::internal)?;
+        if Checkpoint::open(last.note.as_bytes(), &[ours]).is_ok() {
+            return Ok(last);
+        }
     }
     let head = TreeHead {
         size: head.size,
         root: head.root,
     };
-    let note = Checkpoint {
-        origin: origin(ledger_origin, chain),
-        head,
-    }
-    .sign(key)
-    .map_err(Error::internal)?;
+    let note = Checkpoint { origin, head }
+        .sign(key)
+        .map_err(Error::internal)?;
     Ok(ledger.record_checkpoint(chain, note).await?)
 }
 
@@ -47,19 +50,18 @@ pub(crate) async fn sign(
 #[derive(Debug)]
 pub(crate) struct Heads {
     pub(crate) event: Recorded,
-    pub(crate) blob: Vec<u8>,
+    /// None where nothing changed since.
+    pub(crate) blob: Option<Blob>,
     pub(crate) sizes: BTreeMap<ChainId, u64>,
 }
 
 /// Collects the heads of the chains in order of their numbers. `before` has the sizes in the heads before, where this
 /// process recorded them.
-///
-/// Returns none where nothing changed since.
 pub(crate) fn collect(
     ledger: &Ledger,
     basis: &HeadsBasis,
     before: &BTreeMap<ChainId, u64>,
-) -> Result<Option<Heads>, Error> {
+) -> Result<Heads, Error> {
     let mut sizes = BTreeMap::new();
     let mut tree = Frontier::new();
     let mut changed = Vec::new();
@@ -76,21 +78,17 @@ pub(crate) fn collect(
         sizes.insert(chain.clone(), head.size);
         tree.push(leaf_hash(&leaf));
     }
-    if changed.is_empty() {
-        return Ok(None);
-    }
-    let digest = countersign_chain::sha256(&changed);
+    let blob = (!changed.is_empty()).then(|| Blob {
+        digest: countersign_chain::sha256(&changed),
+        bytes: changed,
+    });
     let event = Recorded {
         size: tree.size(),
         root: Digest::from_bytes(tree.root()),
         keys: basis.keys,
-        blobs: vec![digest],
+        blobs: blob.iter().map(|blob| blob.digest).collect(),
     };
-    Ok(Some(Heads {
-        event,
-        blob: changed,
-        sizes,
-    }))
+    Ok(Heads { event, blob, sizes })
 }
 
 fn leaf(ledger: &Ledger, chain: &ChainId, size: u64) -> Result<Vec<u8>, Error> {

@@ -158,7 +158,9 @@ impl Service {
                 .await
                 .map_err(replayed(beat.counter))?,
         )?;
-        let checkpoint = inner.checkpoint(&heard.tenant.chain()).await?;
+        // Held to the end, so that the key statements in the answer name the key of its checkpoint.
+        let signing = inner.signing().await;
+        let checkpoint = inner.checkpoint_by(&signing, &heard.tenant.chain()).await?;
         let now = inner.now();
         Ok(BeatAnswer {
             time: now,

@@ -3,7 +3,7 @@
 //! `action.delivered` is durable before a byte leaves, so whatever a connector may have seen is in the ledger. The same
 //! checkpoint again is the same delivery; another one is another event, caused by the one before.
 
-use std::sync::PoisonError;
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use countersign_domain::{Command as TenantCommand, Deliver, State};
@@ -80,20 +80,22 @@ impl Service {
 impl Inner {
     /// The order that waits for the site's connector, ready to leave.
     async fn deliver(
-        &self,
+        self: &Arc<Self>,
         tenant: &TenantId,
         poll: &countersign_evidence::message::Head,
     ) -> Result<Option<Delivery>, Error> {
         let Some(outgoing) = self.outgoing(tenant, &poll.site)? else {
             return Ok(None);
         };
+        // Held to the end, so that the key statements that go with it name the key of its checkpoint.
+        let signing = self.signing().await;
         if let Some(checkpoint) = self
             .noted(&outgoing.order)
             .filter(|noted| noted.size >= poll.checkpoint.size)
         {
             return self.proofs(tenant, &outgoing, checkpoint, poll).map(Some);
         }
-        let checkpoint = self.checkpoint(&tenant.chain()).await?;
+        let checkpoint = self.checkpoint_by(&signing, &tenant.chain()).await?;
         let head = TreeHead {
             size: checkpoint.size,
             root: Digest::from_bytes(checkpoint.root),
@@ -136,6 +138,14 @@ impl Inner {
             deliveries.clear();
         }
         deliveries.insert(order, checkpoint);
+    }
+
+    /// Under which checkpoints orders were delivered counts no more: its key ended.
+    pub(crate) fn forget_deliveries(&self) {
+        self.deliveries
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clear();
     }
 
     fn outgoing(&self, tenant: &TenantId, site: &SiteId) -> Result<Option<Outgoing>, Error> {

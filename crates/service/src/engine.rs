@@ -185,11 +185,7 @@ pub(crate) async fn run(
     for _ in 0..ATTEMPTS {
         let decided = match decide() {
             Ok(decided) => decided,
-            // The same command, in flight twice, may be what stands in its own way.
-            Err(error @ Error::Rejected(_)) => {
-                return accepted(ledger, chain, command)?.map(Some).ok_or(error);
-            }
-            Err(error) => return Err(error),
+            Err(error) => return own_receipt(ledger, chain, command, error),
         };
         if let Committed::Done(receipt) = commit(ledger, chain, command, decided).await? {
             return Ok(receipt);
@@ -198,6 +194,19 @@ pub(crate) async fn run(
     Err(Error::Contended {
         chain: chain.clone(),
     })
+}
+
+/// The receipt of a command that was refused: the same one, in flight twice, may be what stood in its own way.
+pub(crate) fn own_receipt(
+    ledger: &Ledger,
+    chain: &ChainId,
+    command: &Command,
+    error: Error,
+) -> Result<Option<Receipt>, Error> {
+    if !matches!(error, Error::Rejected(_)) {
+        return Err(error);
+    }
+    accepted(ledger, chain, command)?.map(Some).ok_or(error)
 }
 
 /// What became of one decision.
@@ -274,6 +283,7 @@ fn append(chain: &ChainId, command: &Command, decided: Decided) -> Result<Append
         seen,
         platform_seen,
     } = decided;
+    let backlink = decision.drafts.iter().position(|draft| draft.names_before);
     let events = decision
         .drafts
         .into_iter()
@@ -293,6 +303,7 @@ fn append(chain: &ChainId, command: &Command, decided: Decided) -> Result<Append
         condition: Some(Condition { seen, matching }),
         causation: command.causation,
         traceparent: command.traceparent.clone(),
+        backlink,
         ..Append::new(
             chain.clone(),
             command.actor.clone(),

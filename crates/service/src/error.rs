@@ -3,7 +3,7 @@
 use std::{fmt, io, path::PathBuf, time::Duration};
 
 use countersign_domain::Rejection;
-use countersign_ids::{ChainId, Code, Invalid, Sequence, TenantId, Time};
+use countersign_ids::{ChainId, Code, Invalid, Sequence, SiteId, TenantId, Time};
 use thiserror::Error;
 
 /// What kind of answer a failure is, for whoever turns it into HTTP or an exit code.
@@ -135,6 +135,14 @@ pub enum Error {
         /// The file.
         path: PathBuf,
     },
+    /// An order is out whose connector would not take it any more once its key ended.
+    #[error("site `{site}` of tenant `{tenant}` has an order that is not settled")]
+    OrdersOut {
+        /// The tenant.
+        tenant: TenantId,
+        /// The site.
+        site: SiteId,
+    },
     /// The system gives no randomness.
     #[error("the system gives no random bytes: {detail}")]
     Randomness {
@@ -184,6 +192,10 @@ const KEY_FILE: Code = Code {
     id: "key-file",
     title: "A private key file cannot be used",
 };
+const ORDERS_OUT: Code = Code {
+    id: "orders-out",
+    title: "An order that this key signed is not settled",
+};
 const RANDOMNESS: Code = Code {
     id: "randomness-failed",
     title: "The system gives no random bytes",
@@ -212,6 +224,7 @@ pub const CODES: &[Code] = &[
     CORRUPT,
     FILE,
     KEY_FILE,
+    ORDERS_OUT,
     RANDOMNESS,
     STOPPING,
     PROJECTION,
@@ -260,6 +273,7 @@ impl Error {
             Self::KeyFileOpen { .. }
             | Self::KeyFileMalformed { .. }
             | Self::KeyFileOther { .. } => KEY_FILE,
+            Self::OrdersOut { .. } => ORDERS_OUT,
             Self::Randomness { .. } => RANDOMNESS,
             Self::Stopping => STOPPING,
             Self::Internal { .. } => INTERNAL,
@@ -285,7 +299,7 @@ impl Error {
             Self::Unauthenticated | Self::UnknownKey => Class::Unauthenticated,
             Self::OtherTenant { .. } => Class::NotFound,
             Self::RoleTooSmall { .. } => Class::Forbidden,
-            Self::Replayed { .. } => Class::Conflict,
+            Self::Replayed { .. } | Self::OrdersOut { .. } => Class::Conflict,
             Self::Contended { .. } | Self::Stopping => Class::Unavailable,
         }
     }

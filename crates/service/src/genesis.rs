@@ -13,7 +13,7 @@ use countersign_store::{Append, Condition, Layout, Ledger, NewEvent, Stamp};
 use ed25519_dalek::SigningKey;
 
 use crate::engine::decode;
-use crate::keyfiles::{self, Signers};
+use crate::keyfiles::{self, KeyUse, Signers};
 use crate::model::Config;
 use crate::{Error, access};
 
@@ -34,19 +34,6 @@ pub(crate) fn open(config: &Config) -> Result<Ledger, Error> {
         tracing::info!(genesis = %config.genesis.display(), "made a ledger; keep the genesis key apart from the server");
     }
     Ok(Ledger::open(&config.data, config.store.clone())?)
-}
-
-/// The keys that the running server signs with; made with a new ledger, and only then.
-pub(crate) fn signers(keys: &Path, is_new: bool) -> Result<Signers, Error> {
-    let read = if is_new {
-        keyfiles::load_or_create
-    } else {
-        keyfiles::load
-    };
-    Ok(Signers {
-        checkpoint: read(&keys.join("checkpoint.pem"))?,
-        order: read(&keys.join("order.pem"))?,
-    })
 }
 
 /// Writes the platform's first event: the first key statement.
@@ -84,8 +71,8 @@ pub(crate) fn begin(ledger: &Ledger, config: &Config, signers: &Signers) -> Resu
     Ok(())
 }
 
-/// Follows the ledger's key statements; the origin of its checkpoints, if the server's keys are those in force.
-pub(crate) fn check(ledger: &Ledger, keys: &Path, signers: &Signers) -> Result<String, Error> {
+/// Follows the ledger's key statements.
+pub(crate) fn follow(ledger: &Ledger) -> Result<KeyRing, Error> {
     let mut ring: Option<KeyRing> = None;
     let mut from = 0;
     loop {
@@ -101,7 +88,7 @@ pub(crate) fn check(ledger: &Ledger, keys: &Path, signers: &Signers) -> Result<S
             };
             let (Keys::Created(Created { envelope }) | Keys::Changed(Changed { envelope })) =
                 &event;
-            follow(&mut ring, &ledger.description().ledger, envelope)
+            step(&mut ring, &ledger.description().ledger, envelope)
                 .map_err(|error| corrupt(error.to_string()))?;
         }
         if entries.len() < PAGE {
@@ -109,22 +96,8 @@ pub(crate) fn check(ledger: &Ledger, keys: &Path, signers: &Signers) -> Result<S
         }
         from += u64::try_from(PAGE).map_err(Error::internal)?;
     }
-    let ring = ring.ok_or_else(|| Error::internal("the ledger has no key statement"))?;
-    for (role, file) in FILES {
-        let key = match role {
-            Role::Order => &signers.order,
-            _ => &signers.checkpoint,
-        };
-        in_force(&ring, *role, key, &keys.join(file))?;
-    }
-    Ok(ring.origin().to_owned())
+    ring.ok_or_else(|| Error::internal("the ledger has no key statement"))
 }
-
-/// The private key files of a server.
-const FILES: &[(Role, &str)] = &[
-    (Role::Checkpoint, "checkpoint.pem"),
-    (Role::Order, "order.pem"),
-];
 
 /// What a server would refuse about the private key files in `keys`, by the key statements of its ledger. Nothing is written.
 #[must_use]
@@ -132,25 +105,24 @@ pub fn key_problems(ledger: &LedgerId, statements: &[Envelope], keys: &Path) -> 
     let mut ring: Option<KeyRing> = None;
     let mut problems = Vec::new();
     for envelope in statements {
-        if let Err(error) = follow(&mut ring, ledger, envelope) {
+        if let Err(error) = step(&mut ring, ledger, envelope) {
             let detail = format!("a key statement does not verify: {error}");
             problems.push(Error::Internal { detail });
             return problems;
         }
     }
-    for (role, file) in FILES {
-        let path = keys.join(file);
-        let checked = keyfiles::load(&path).and_then(|key| match &ring {
-            Some(ring) => in_force(ring, *role, &key, &path),
+    for usage in [KeyUse::Checkpoint, KeyUse::Order] {
+        let checked = match &ring {
+            Some(ring) => keyfiles::find(keys, usage, ring).map(drop),
             // A ledger that was just made: its first statement will name the keys that are there.
-            None => Ok(()),
-        });
+            None => keyfiles::load(&usage.file(keys)).map(drop),
+        };
         problems.extend(checked.err());
     }
     problems
 }
 
-fn follow(
+fn step(
     ring: &mut Option<KeyRing>,
     ledger: &LedgerId,
     envelope: &Envelope,
@@ -161,19 +133,6 @@ fn follow(
             *ring = Some(KeyRing::begin(ledger, envelope)?);
             Ok(())
         }
-    }
-}
-
-fn in_force(ring: &KeyRing, role: Role, key: &SigningKey, path: &Path) -> Result<(), Error> {
-    if ring
-        .current(role)
-        .any(|held| held.key == PublicKey::from(key))
-    {
-        Ok(())
-    } else {
-        Err(Error::KeyFileOther {
-            path: path.to_path_buf(),
-        })
     }
 }
 

@@ -14,7 +14,7 @@ use countersign_ids::{ActionId, ChainId, Nonce, Sequence, TenantId, Time};
 use countersign_policy::{Assessment, PolicySet};
 use countersign_store::Receipt;
 
-use crate::engine::{ATTEMPTS, Command, Committed, accepted, commit, decode};
+use crate::engine::{ATTEMPTS, Command, Committed, accepted, commit, decode, own_receipt};
 use crate::keyfiles::Signers;
 use crate::model::GivenReason;
 use crate::service::Inner;
@@ -62,12 +62,19 @@ impl Inner {
         action: &ActionId,
         command: &Command,
     ) -> Result<Option<Receipt>, Error> {
-        let receipt = self
-            .judge(tenant, command, Question::Mint(action, secrets::nonce()?))
-            .await?;
-        // Whoever verifies the order needs a checkpoint that covers it.
-        self.checkpoint(&tenant.chain()).await?;
-        Ok(receipt)
+        let nonce = secrets::nonce()?;
+        let (inner, tenant) = (Arc::clone(self), tenant.clone());
+        let (action, command) = (action.clone(), command.clone());
+        // A task of its own, so that nobody who stops waiting lets go of the signers before the order is durable.
+        let minting = self.tasks.spawn(async move {
+            let signing = inner.signing().await;
+            let question = Question::Mint(&action, nonce, &signing);
+            let receipt = inner.judge(&tenant, &command, question).await?;
+            // Whoever verifies the order needs a checkpoint that covers it.
+            inner.checkpoint_by(&signing, &tenant.chain()).await?;
+            Ok(receipt)
+        });
+        minting.await.map_err(Error::internal)?
     }
 
     /// Asks policy, and decides on its answer once that is an answer to what the chain asks now.
@@ -87,19 +94,24 @@ impl Inner {
                 now: self.now(),
                 actor: command.actor.clone(),
             };
-            let asked = self.tenant(tenant, |fold| question.ask(&fold.tenant, facts.now))??;
-            let (set, answer) = self.evaluate(asked).await?;
-            let mut decided = match self.decide_once(tenant, |state| {
-                question.decide(state, &facts, &answer, &self.signers)
-            }) {
-                Ok(decided) => decided,
-                Err(Error::Rejected(rejection))
-                    if matches!(*rejection, Rejection::AssessmentStale { .. }) =>
-                {
-                    continue;
+            let asked = self.tenant(tenant, |fold| question.ask(&fold.tenant, facts.now))?;
+            let asked = match asked {
+                Ok(asked) => asked,
+                Err(rejection) => {
+                    return own_receipt(&self.ledger, &chain, command, rejection.into());
                 }
-                Err(error) => return Err(error),
             };
+            let (set, answer) = self.evaluate(asked).await?;
+            let mut decided =
+                match self.decide_once(tenant, |state| question.decide(state, &facts, &answer)) {
+                    Ok(decided) => decided,
+                    Err(Error::Rejected(rejection))
+                        if matches!(*rejection, Rejection::AssessmentStale { .. }) =>
+                    {
+                        continue;
+                    }
+                    Err(error) => return own_receipt(&self.ledger, &chain, command, error),
+                };
             decided.decision.blobs.push(Blob {
                 digest: *set.digest(),
                 bytes: set.blob().to_vec(),
@@ -166,15 +178,15 @@ impl Inner {
 enum Question<'a> {
     /// The next round of an action.
     Round(&'a ActionId),
-    /// Its order, with the nonce that it would have.
-    Mint(&'a ActionId, Nonce),
+    /// Its order, with the nonce that it would have and the key that signs it.
+    Mint(&'a ActionId, Nonce, &'a Signers),
 }
 
 impl Question<'_> {
     fn ask(self, state: &Tenant, now: Time) -> Result<PolicyInput, Rejection> {
         match self {
             Self::Round(action) => state.question(action, now),
-            Self::Mint(action, _) => state.question_at_mint(action, now),
+            Self::Mint(action, _, _) => state.question_at_mint(action, now),
         }
     }
 
@@ -183,7 +195,6 @@ impl Question<'_> {
         state: &Tenant,
         facts: &Facts,
         answer: &Assessment,
-        signers: &Signers,
     ) -> Result<Decision, Rejection> {
         let outcome = answer.outcome.clone();
         let what = match self {
@@ -191,7 +202,7 @@ impl Question<'_> {
                 action: action.clone(),
                 outcome,
             }),
-            Self::Mint(action, nonce) => {
+            Self::Mint(action, nonce, signers) => {
                 let order = compose(state, action, nonce, facts.now)?;
                 let envelope =
                     order

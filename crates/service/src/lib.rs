@@ -15,6 +15,7 @@ mod error;
 mod genesis;
 mod judge;
 mod keyfiles;
+mod keys;
 mod model;
 mod platform;
 mod policies;
@@ -31,6 +32,7 @@ pub use access::{Access, Need, PlatformAccess, TenantAccess};
 pub use connector::LEASE_MILLIS;
 pub use error::{CODES, Class, Error};
 pub use genesis::key_problems;
+pub use keyfiles::KeyUse;
 pub use model::{
     ActionDetail, Ballot, Config, Enrolment, EventsPage, GivenReason, HistoryLine, Invitation,
     IssuedToken, NewFreeze, NewSite, NewTenant, NewToken, Preview, Proposal, Proposed, Readiness,

@@ -156,14 +156,6 @@ impl Inner {
         Ok(receipt.is_some_and(|receipt| !receipt.replayed))
     }
 
-    /// Signs what a chain is now.
-    pub(crate) async fn checkpoint(
-        &self,
-        chain: &ChainId,
-    ) -> Result<countersign_store::Checkpoint, Error> {
-        crate::checkpoints::sign(&self.ledger, &self.origin, &self.signers.checkpoint, chain).await
-    }
-
     /// Records the heads of all chains, if any changed.
     pub(crate) async fn record_heads(self: &Arc<Self>) -> Result<(), Error> {
         let inner = Arc::clone(self);
@@ -221,10 +213,11 @@ impl Inner {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .clone();
-        let Some(heads) = crate::checkpoints::collect(&self.ledger, &basis, &before)? else {
+        let heads = crate::checkpoints::collect(&self.ledger, &basis, &before)?;
+        let Some(blob) = &heads.blob else {
             return Ok(None);
         };
-        self.ledger.blobs().put(&ChainId::platform(), &heads.blob)?;
+        self.ledger.blobs().put(&ChainId::platform(), &blob.bytes)?;
         Ok(Some((heads, basis.last)))
     }
 }

@@ -9,6 +9,7 @@ use countersign_domain::{Aggregate as _, Command as TenantCommand, Facts, Tenant
 use countersign_evidence::PublicKey;
 use countersign_ids::{Actor, AuthType, ChainId, Digest, LedgerId, RequestDigest, TenantId, Time};
 use countersign_store::{Checkpoint, Ledger, Receipt};
+use tokio::sync::RwLock;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -34,7 +35,8 @@ pub(crate) struct Inner {
     pub(crate) ledger: Ledger,
     pub(crate) origin: String,
     pub(crate) genesis: PublicKey,
-    pub(crate) signers: Signers,
+    /// Held for reading by whoever signs, until what it signed is durable; see `keys`.
+    pub(crate) signers: Arc<RwLock<Signers>>,
     pub(crate) policies: Policies,
     pub(crate) subjects: Subjects,
     pub(crate) tenants: Folds<TenantFold>,
@@ -133,21 +135,20 @@ impl Service {
 impl Inner {
     fn open(config: Config) -> Result<Self, Error> {
         let ledger = genesis::open(&config)?;
-        let is_new = ledger.head(&ChainId::platform()).is_none();
         let keys = ledger.layout().keys();
-        let signers = genesis::signers(&keys, is_new)?;
-        if is_new {
-            genesis::begin(&ledger, &config, &signers)?;
+        if ledger.head(&ChainId::platform()).is_none() {
+            genesis::begin(&ledger, &config, &Signers::first(&keys)?)?;
         }
-        let origin = genesis::check(&ledger, &keys, &signers)?;
+        let ring = genesis::follow(&ledger)?;
+        let signers = Signers::in_force(&keys, &ring)?;
         let policies = config
             .policies
             .clone()
             .unwrap_or_else(|| config.data.join("policies"));
         Ok(Self {
-            origin,
-            genesis: PublicKey::from_bytes(ledger.description().genesis),
-            signers,
+            origin: ring.origin().to_owned(),
+            genesis: *ring.genesis(),
+            signers: Arc::new(RwLock::new(signers)),
             policies: Policies::open(&policies)?,
             subjects: Subjects::new(keys.join("subjects")),
             tenants: Folds::default(),

@@ -235,6 +235,7 @@ impl Inner {
                 seal: None,
                 valid: None,
                 stamp: countersign_domain::Stamp::Newest,
+                names_before: false,
             };
             let decision = countersign_domain::Decision {
                 drafts: vec![draft],

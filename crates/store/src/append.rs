@@ -114,7 +114,13 @@ pub struct Append {
     pub correlation: Option<String>,
     /// The W3C trace that the request belongs to.
     pub traceparent: Option<String>,
+    /// The event, by its place in `events`, whose body names the hash of the event before it. Only the writer knows that
+    /// hash: it puts it where the body says [`HASH_TO_COME`], exactly once.
+    pub backlink: Option<usize>,
 }
+
+/// Stands in a body for the hash of the event before it in the same append.
+pub const HASH_TO_COME: EventHash = EventHash::from_bytes([0; 32]);
 
 impl Append {
     /// A command without condition, cause or request.
@@ -135,6 +141,7 @@ impl Append {
             causation: None,
             correlation: None,
             traceparent: None,
+            backlink: None,
         }
     }
 }

@@ -48,7 +48,7 @@ mod tree;
 mod view;
 mod write;
 
-pub use append::{Append, Condition, Level, Match, NewEvent, Receipt, Stamp};
+pub use append::{Append, Condition, HASH_TO_COME, Level, Match, NewEvent, Receipt, Stamp};
 pub use audit::Audit;
 pub use blobs::Blobs;
 pub use codes::CODES;

@@ -7,6 +7,7 @@ pub(crate) mod connector;
 pub(crate) mod events;
 pub(crate) mod freezes;
 pub(crate) mod health;
+pub(crate) mod keys;
 pub(crate) mod ledger;
 pub(crate) mod receipts;
 pub(crate) mod sites;

@@ -5,8 +5,8 @@ mod operate;
 
 pub(crate) use action::{Decide, Propose, Queue, Rollback, Show, Signer, Status, Wait, Withdraw};
 pub(crate) use operate::{
-    Approver, Backup, Completions, Connector, ConnectorPair, Doctor, Freeze, Key, Release, Restore,
-    Serve, Settings, Site, Tenant, Token, Up,
+    Approver, Backup, Completions, Connector, ConnectorPair, Doctor, Freeze, Key, Keys, Release,
+    Restore, Serve, Settings, Site, Tenant, Token, Up,
 };
 
 use crate::exit::EXIT_CODES;
@@ -104,6 +104,9 @@ pub(crate) enum Command {
     /// An approver's key.
     #[command(subcommand)]
     Key(Key),
+    /// The keys that the server itself signs with.
+    #[command(subcommand)]
+    Keys(Keys),
     /// Verify, show, export and rebuild, without trusting the server; also the binary `replay`.
     #[command(subcommand)]
     Replay(countersign_replay::cli::Command),

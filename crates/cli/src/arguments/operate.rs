@@ -331,6 +331,19 @@ pub(crate) enum Key {
     },
 }
 
+/// `countersign keys`
+#[derive(Debug, Subcommand)]
+pub(crate) enum Keys {
+    /// The keys of the ledger, by its key statements; ended ones too.
+    List,
+    /// End a key of the server and bring in a new one, which the server makes. Needs a token of role `admin`.
+    Rotate {
+        /// What the key signs: `checkpoint` or `order`.
+        #[arg(value_name = "USE", value_parser = ["checkpoint", "order"])]
+        r#use: String,
+    },
+}
+
 /// `countersign completions`
 #[derive(Debug, Args)]
 pub(crate) struct Completions {

@@ -1,10 +1,10 @@
-//! Tenants, sites, people, tokens and freezes: what is set up once.
+//! Tenants, sites, people, tokens, freezes and keys: what is set up once.
 
 use super::{Caller, release::items};
-use crate::arguments::{Approver, Freeze, Site, Tenant, Token};
+use crate::arguments::{Approver, Freeze, Keys, Site, Tenant, Token};
 use crate::client::fresh_key;
 use crate::exit::Failure;
-use crate::{keys, output};
+use crate::output;
 use anyhow::{Context, Result};
 use countersign_evidence::enrolment::enrol;
 use serde_json::{Value, json};
@@ -73,7 +73,7 @@ pub(crate) async fn enrol_key(caller: &Caller, arguments: Approver) -> Result<Va
         credential,
         key,
     } = arguments;
-    let key = keys::read(&key)?;
+    let key = crate::keys::read(&key)?;
     let ledger = ledger(caller)
         .await?
         .parse()
@@ -150,6 +150,23 @@ pub(crate) async fn freeze(caller: Caller, arguments: Freeze) -> Result<ExitCode
                 .await?;
             output::note(format_args!("lifted {freeze}"));
             Ok(ExitCode::SUCCESS)
+        }
+    }
+}
+
+pub(crate) async fn keys(caller: Caller, arguments: Keys) -> Result<ExitCode> {
+    match arguments {
+        Keys::List => {
+            let keys = caller.client.get("/v1/keys").await?;
+            list(&caller, &keys, &["role", "name", "key", "added", "ended"])
+        }
+        Keys::Rotate { r#use } => {
+            let body = json!({ "use": r#use });
+            let rotated = caller
+                .client
+                .post("/v1/keys", Some(&fresh_key()?), &body)
+                .await?;
+            say(&caller, &rotated)
         }
     }
 }

@@ -65,6 +65,7 @@ pub(crate) fn run(arguments: Arguments) -> Result<ExitCode> {
         Command::Approver(arguments) => wait_for(administer::approver(caller()?, arguments)),
         Command::Token(arguments) => wait_for(administer::token(caller()?, arguments)),
         Command::Freeze(arguments) => wait_for(administer::freeze(caller()?, arguments)),
+        Command::Keys(arguments) => wait_for(administer::keys(caller()?, arguments)),
         Command::Key(arguments) => key::run(&arguments, shared.json),
         Command::Completions(arguments) => {
             let mut script = Vec::new();

@@ -131,7 +131,7 @@ impl Appender {
         &mut self,
         ledger: &LedgerId,
         append: &Prepared,
-        event: PreparedEvent,
+        mut event: PreparedEvent,
         moment: &Moment,
     ) -> Entry {
         let platformhead = self.stamp(event.platformhead, &moment.marks);
@@ -140,6 +140,9 @@ impl Appender {
             .get(event.event_type.family())
             .copied()
             .unwrap_or_default();
+        if let Some(place) = event.backlink.take() {
+            event.name_before(place, self.head);
+        }
         let (bodykey, datasubject) = event.sealed.unzip();
         let header = Header {
             ledger: *ledger,

@@ -2,14 +2,16 @@
 //!
 //! Bodies are checked, salted, hashed and sealed here, so that the one writer thread only does what depends on order.
 
+use std::ops::Range;
+
 use countersign_chain::header::{check_text, names_platform, source};
 use countersign_chain::{body_hash, command_id, json};
 use countersign_ids::{
-    Actor, BodyHash, BodyKey, ChainId, CommandId, DataSubject, EventId, EventType, LedgerId,
-    RequestDigest, Retention, Salt, SiteId, SubjectRef, Time, limits,
+    Actor, BodyHash, BodyKey, ChainId, CommandId, DataSubject, EventHash, EventId, EventType,
+    LedgerId, RequestDigest, Retention, Salt, SiteId, SubjectRef, Time, limits,
 };
 
-use crate::append::{Append, Condition, NewEvent, Stamp};
+use crate::append::{Append, Condition, HASH_TO_COME, NewEvent, Stamp};
 use crate::entropy::Entropy;
 use crate::keyring::Keyring;
 use crate::{Error, PAYLOAD_BYTES_MAX};
@@ -48,6 +50,18 @@ pub(crate) struct PreparedEvent {
     pub(crate) sealed: Option<(BodyKey, DataSubject)>,
     pub(crate) platformhead: Stamp,
     pub(crate) valid: Option<(Time, Time)>,
+    /// Where in the body the hash of the event before it belongs.
+    pub(crate) backlink: Option<Range<usize>>,
+}
+
+impl PreparedEvent {
+    /// Puts the hash of the event before it into the place that its body keeps for that.
+    pub(crate) fn name_before(&mut self, place: Range<usize>, hash: EventHash) {
+        if let Some(bytes) = self.body.get_mut(place) {
+            bytes.copy_from_slice(hash.to_string().as_bytes());
+            self.body_hash = body_hash(&self.salt, &self.body);
+        }
+    }
 }
 
 /// What sealing and ids need.
@@ -71,6 +85,15 @@ pub(crate) fn prepare(tools: &Tools<'_>, append: Append) -> Result<Prepared, Err
             "a command has at least one event and at most 1024",
         ));
     }
+    if append
+        .backlink
+        .is_some_and(|index| index >= append.events.len())
+    {
+        return Err(refused(
+            0,
+            "the event that names the one before is not in the append",
+        ));
+    }
     for (name, text) in [
         ("correlationid", &append.correlation),
         ("traceparent", &append.traceparent),
@@ -84,7 +107,11 @@ pub(crate) fn prepare(tools: &Tools<'_>, append: Append) -> Result<Prepared, Err
     let mut bytes = 0_usize;
     for (index, event) in append.events.into_iter().enumerate() {
         check(&append.chain, &event).map_err(|reason| refused(index, &reason))?;
-        let event = prepare_event(tools, &append.chain, event)?;
+        let mut event = prepare_event(tools, &append.chain, event)?;
+        if append.backlink == Some(index) {
+            event.backlink =
+                Some(backlink(index, &event).map_err(|reason| refused(index, reason))?);
+        }
         if event.body.len() > limits::BODY_BYTES_MAX {
             return Err(refused(index, "the body is larger than 256 KiB"));
         }
@@ -159,7 +186,25 @@ fn prepare_event(
         sealed,
         platformhead: event.platformhead,
         valid: event.valid,
+        backlink: None,
     })
+}
+
+/// Where the body of an event says that the hash of the event before it comes.
+fn backlink(index: usize, event: &PreparedEvent) -> Result<Range<usize>, &'static str> {
+    let wanted = HASH_TO_COME.to_string().into_bytes();
+    let mut places = (0..event.body.len()).filter(|at| {
+        event
+            .body
+            .get(*at..)
+            .is_some_and(|rest| rest.starts_with(&wanted))
+    });
+    match (places.next(), places.next()) {
+        _ if index == 0 => Err("no event of the append stands before the one that names its hash"),
+        _ if event.sealed.is_some() => Err("a sealed body cannot name the event before it"),
+        (Some(at), None) => Ok(at..at.saturating_add(wanted.len())),
+        _ => Err("the body does not leave exactly one place for the hash of the event before it"),
+    }
 }
 
 fn new_id(now: Time, random: [u8; 10]) -> Option<EventId> {

@@ -8,7 +8,9 @@ use crate::support::*;
 use countersign_ids::{EventType, PlatformHead, Time};
 use countersign_store::clock::{Clock, SteppedBack};
 use countersign_store::faults::{Fate, Said, Simulation};
-use countersign_store::{Append, Error, Ledger, NewEvent, Options, Projections, Receipt, Stamp};
+use countersign_store::{
+    Append, Error, HASH_TO_COME, Ledger, NewEvent, Options, Projections, Receipt, Stamp,
+};
 
 const HOUR: u64 = 60 * 60 * 1000;
 
@@ -245,6 +247,48 @@ fn malformed_commands_are_refused_and_leave_nothing_behind() {
     traced.traceparent = Some("not \"plain\"".to_owned());
     assert!(ledger.append_blocking(traced).is_err());
     assert_eq!(ledger.head(&chain("blog")).unwrap().size, 1);
+    ledger.audit(&Projections::none()).unwrap();
+}
+
+#[test]
+fn an_event_can_name_the_hash_of_the_one_before_it_in_its_append() {
+    let dir = tempfile::tempdir().unwrap();
+    let ledger = fresh(dir.path(), options());
+    let body = format!("{{\"last\":\"{HASH_TO_COME}\"}}");
+    let naming = |name: &str, bodies: [&str; 2], backlink| Append {
+        backlink: Some(backlink),
+        ..Append::new(
+            chain("blog"),
+            actor(),
+            key(name),
+            bodies
+                .map(|body| event("registered", "site-a", body))
+                .into(),
+        )
+    };
+    ledger.append_blocking(command("blog", "first")).unwrap();
+    let receipt = ledger
+        .append_blocking(naming("two", ["{}", &body], 1))
+        .unwrap();
+    let named = ledger.event(&chain("blog"), receipt.last).unwrap();
+    let before = ledger.event(&chain("blog"), receipt.first).unwrap();
+    assert_eq!(
+        named.body(),
+        Some(format!("{{\"last\":\"{}\"}}", before.hash()).as_bytes())
+    );
+    let twice = format!("{{\"a\":\"{HASH_TO_COME}\",\"b\":\"{HASH_TO_COME}\"}}");
+    for (bodies, backlink) in [
+        (["{}", "{}"], 1),
+        (["{}", &twice], 1),
+        ([&*body, "{}"], 0),
+        (["{}", &body], 2),
+    ] {
+        let refused = ledger.append_blocking(naming("refused", bodies, backlink));
+        assert!(
+            matches!(refused, Err(Error::Refused { .. })),
+            "{bodies:?} {refused:?}"
+        );
+    }
     ledger.audit(&Projections::none()).unwrap();
 }
 
