@@ -18,7 +18,7 @@ REQUIRED = {name.rstrip("!") for name in ATTRIBUTES if name.endswith("!")}
 CLASSES = {"reason": "personal", "remark": "operational"}  # every other family is evidence
 FACTS = {
     "keys": "created changed", "chain": "announced opened", "heads": "recorded", "approver": "enrolled removed",
-    "token": "issued revoked", "clock": "stepped-back", "tenant": "created", "platform": "noted", "beat": "received",
+    "token": "issued revoked", "clock": "stepped-back", "tenant": "created named", "platform": "noted", "beat": "received",
     "site": "registered document-pinned observed", "connector": "invited paired", "deploy": "release-added",
     "freeze": "declared lifted", "reason": "given", "remark": "made", "retention": "set expired erased removed",
     "action": "proposed assessed approved rejected approval-withdrawn withdrawn revoked authorized delivered accepted "

@@ -1,8 +1,9 @@
 //! What a caller can do wrong over HTTP: each gets its own code, and nothing is left half done.
 
-use crate::harness::countersign;
+use crate::harness::{PATIENCE, countersign};
 use crate::http::Caller;
-use crate::stage::{Plane, SITE, TENANT};
+use crate::stage::{Plane, SITE, Stage, TENANT};
+use reqwest::Method;
 use serde_json::json;
 
 #[tokio::test]
@@ -28,6 +29,41 @@ async fn the_same_key_with_another_request_is_refused_and_with_the_same_is_the_s
     );
     let sites = owner.get(&path).await;
     assert!(!sites.body.to_string().contains("other"), "{sites:?}");
+}
+
+/// The command itself moves the version that it was sent for: its repetition is not refused for that.
+#[tokio::test]
+async fn a_command_sent_again_gets_its_receipt_whatever_version_it_names() {
+    let directory = tempfile::tempdir().unwrap();
+    let stage = Stage::set(Plane::start(directory.path()));
+    let agent = Caller::new(&stage.plane.url(), &stage.agent);
+    let action = stage.propose("2026-autumn");
+    let path = format!("/v1/tenants/{TENANT}/actions/{action}");
+    let end = std::time::Instant::now() + PATIENCE;
+    while agent.get(&path).await.body["state"] != "waiting" {
+        assert!(std::time::Instant::now() < end, "it is not assessed");
+    }
+    let read = agent.request(Method::GET, &path).send().await.unwrap();
+    let tag = read.headers()["etag"].clone();
+    let withdraw = async |key: &str| {
+        let request = agent.request(Method::POST, &format!("{path}/withdraw"));
+        let request = request
+            .header("if-match", &tag)
+            .header("idempotency-key", key);
+        let answer = request.json(&json!({})).send().await.unwrap();
+        let status = answer.status().as_u16();
+        (status, answer.json::<serde_json::Value>().await.unwrap())
+    };
+    let (status, first) = withdraw("k").await;
+    assert_eq!(status, 200, "{first}");
+    let (status, again) = withdraw("k").await;
+    assert_eq!(status, 200, "{again}");
+    assert_eq!(first["receipt"]["events"], again["receipt"]["events"]);
+    let (status, other) = withdraw("another").await;
+    assert_eq!(
+        (status, other["code"].as_str()),
+        (412, Some("precondition-failed"))
+    );
 }
 
 /// Thirty connectors try one code at the same moment; one is paired.

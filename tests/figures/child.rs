@@ -113,7 +113,7 @@ async fn plane(directory: &Path) -> Result<()> {
     say(&Plane { address, stage })?;
     ended().await?;
     stop.cancel();
-    serving.await??;
+    serving.await?;
     service.stop().await?;
     Ok(())
 }

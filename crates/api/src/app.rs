@@ -14,6 +14,9 @@ pub struct Bounds {
     pub connections: usize,
     /// Event streams at one time; more are refused.
     pub streams: usize,
+    /// How long a connection may take, from its beginning or from the answer before, until the next request has all of its
+    /// headers; longer than clients keep a connection without asking anything.
+    pub headers: Duration,
     /// How long a body may take to arrive.
     pub body: Duration,
     /// How long a command or read may take, beside polls, blobs and streams.
@@ -33,6 +36,7 @@ impl Default for Bounds {
         Self {
             connections: 4096,
             streams: 512,
+            headers: Duration::from_secs(100),
             body: Duration::from_secs(30),
             request: Duration::from_secs(30),
             stalled: Duration::from_secs(20),

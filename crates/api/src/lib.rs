@@ -15,7 +15,6 @@ mod schema;
 mod shown;
 mod watch;
 
-use std::io;
 use std::sync::Arc;
 
 use axum::http::{StatusCode, Uri};
@@ -145,26 +144,21 @@ async fn no_method() -> Problem {
 }
 
 /// Serves until `stop` is cancelled; requests that are under way are answered, polls and streams end at once.
-///
-/// # Errors
-/// When the listener fails.
 pub async fn serve(
     listener: TcpListener,
     service: Service,
     bounds: Bounds,
     stop: CancellationToken,
-) -> io::Result<()> {
+) {
     // A stream's signs of life must come before its connection counts as silent.
     let idle = bounds.idle.max(bounds.keep_alive.saturating_mul(2));
     let bounded =
         countersign_transport::Bounded::new(listener, bounds.connections, bounds.stalled, idle);
-    let drain = bounds.drain;
+    let (drain, headers) = (bounds.drain, bounds.headers);
     let router = router(service, bounds, stop.clone());
-    let serving = axum::serve(bounded, router)
-        .with_graceful_shutdown(stop.clone().cancelled_owned())
-        .into_future();
+    let serving = countersign_transport::answer(bounded, router, headers, stop.clone());
     tokio::select! {
-        served = serving => served,
-        () = async { stop.cancelled().await; tokio::time::sleep(drain).await } => Ok(()),
+        () = serving => {}
+        () = async { stop.cancelled().await; tokio::time::sleep(drain).await } => {}
     }
 }

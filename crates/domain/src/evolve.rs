@@ -45,6 +45,7 @@ pub(crate) fn apply(tenant: &mut Tenant, header: &Header, event: &Event) {
         | Event::Approver(events::Approver::Enrolled(_) | events::Approver::Removed(_))
         | Event::Token(events::Token::Issued(_) | events::Token::Revoked(_))
         | Event::Clock(events::Clock::SteppedBack(_))
+        | Event::Tenant(events::Tenant::Named(_))
         | Event::Reason(events::Reason::Given(_))
         | Event::Remark(events::Remark::Made(_))
         | Event::Beat(events::Beat::Received(_)) => {}

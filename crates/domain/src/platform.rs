@@ -19,6 +19,7 @@ use countersign_ids::{
 use crate::commands::Facts;
 use crate::decision::{Aggregate, Decision, Draft};
 use crate::rejection::Rejection;
+use crate::text;
 
 /// The platform.
 #[derive(Debug, Clone)]
@@ -159,6 +160,8 @@ impl Platform {
 pub struct AnnounceTenant {
     /// The tenant.
     pub tenant: TenantId,
+    /// What people call it.
+    pub name: String,
 }
 
 /// Enrols an approver's key.
@@ -265,7 +268,12 @@ impl AnnounceTenant {
                 tenant: self.tenant.clone(),
             });
         }
+        text::line("name", &self.name, text::NAME_TEXT_BYTES_MAX)?;
         let number = u64::try_from(platform.chains.len()).unwrap_or(u64::MAX);
+        let named = events::tenant::Named {
+            tenant: self.tenant.clone(),
+            name: self.name.clone(),
+        };
         let announced = |chain: ChainId, number| {
             let about = SubjectRef::from(&chain);
             Draft::new(events::chain::Announced { chain, number }, about)
@@ -273,6 +281,7 @@ impl AnnounceTenant {
         Ok(vec![
             announced(chain, number),
             announced(beats, number.saturating_add(1)),
+            Draft::new(named, &self.tenant),
         ])
     }
 }
@@ -490,12 +499,14 @@ mod tests {
             (
                 decide_on(AnnounceTenant {
                     tenant: "beta".parse().unwrap(),
+                    name: "Beta".to_owned(),
                 }),
                 "accepted",
             ),
             (
                 decide_on(AnnounceTenant {
                     tenant: "acme".parse().unwrap(),
+                    name: "Acme".to_owned(),
                 }),
                 "TenantExists",
             ),
@@ -557,6 +568,7 @@ mod tests {
         };
         let announce = AnnounceTenant {
             tenant: "acme".parse().unwrap(),
+            name: "Acme".to_owned(),
         }
         .into();
         let decided = decide_platform(&Platform::new(), &announce, &facts);

@@ -234,6 +234,11 @@ fn tenant_events() -> Result<Vec<Event>, WireError> {
     let tenant: countersign_ids::TenantId = "bakery".parse()?;
     let at: countersign_ids::SiteId = "shop".parse()?;
     Ok(vec![
+        tenant::Named {
+            tenant: tenant.clone(),
+            name: "The Bakery".to_owned(),
+        }
+        .into(),
         tenant::Created {
             tenant,
             name: "The Bakery".to_owned(),

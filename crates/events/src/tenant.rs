@@ -15,4 +15,13 @@ events! {
         /// What people call it.
         pub name: String,
     }
+
+    /// The name that an announced tenant has from its first event on: written with its announcement, so that whoever opens its
+    /// chain knows it.
+    Named = "named" v 1 on Platform about "the tenant" {
+        /// The tenant.
+        pub tenant: TenantId,
+        /// What people call it.
+        pub name: String,
+    }
 }

@@ -24,6 +24,8 @@ pub const BLOB_BYTES_MAX: usize = 64 * 1024 * 1024;
 pub const REQUEST_BYTES_MAX: usize = 512 * 1024;
 /// Events in one page of a list.
 pub const PAGE_EVENTS_MAX: usize = 1000;
+/// Headers and bodies in one page of a list; the event that passes it is the last.
+pub const PAGE_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// A signed note with all of its signatures.
 pub const NOTE_BYTES_MAX: usize = 64 * 1024;
 /// Signatures in a note.

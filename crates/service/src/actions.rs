@@ -25,7 +25,8 @@ impl Service {
         request: &Request,
         proposal: Proposal,
     ) -> Result<Proposed, Error> {
-        let what = self.proposal(access, proposal).await?;
+        let reason = self.own_reason(access, proposal.reason.clone())?;
+        let what = self.proposal(access, proposal, reason).await?;
         let action = what.action.clone();
         let receipt = self.write(access, request, what).await?;
         let action = if receipt.replayed {
@@ -45,7 +46,9 @@ impl Service {
         access: &TenantAccess,
         proposal: Proposal,
     ) -> Result<Preview, Error> {
-        let what = self.proposal(access, proposal).await?;
+        // Nobody becomes a data subject by asking: the subject is made up and forgotten.
+        let reason = proposal.reason.clone().map(imagined_reason).transpose()?;
+        let what = self.proposal(access, proposal, reason).await?;
         let facts = Facts {
             now: self.inner.now(),
             actor: access.actor().clone(),
@@ -148,7 +151,12 @@ impl Service {
     }
 
     /// The command of a proposal, with the manifests that its plan is made from.
-    async fn proposal(&self, access: &TenantAccess, proposal: Proposal) -> Result<Propose, Error> {
+    async fn proposal(
+        &self,
+        access: &TenantAccess,
+        proposal: Proposal,
+        reason: Option<Reason>,
+    ) -> Result<Propose, Error> {
         let action = match proposal.action.clone() {
             Some(action) => action,
             None => secrets::name('a')?.parse()?,
@@ -174,7 +182,7 @@ impl Service {
             title: proposal.title.unwrap_or(title),
             expires,
             owner: access.owner().cloned(),
-            reason: self.own_reason(access, proposal.reason)?,
+            reason,
             blobs: self.read_blobs(access, wanted).await?,
         })
     }
@@ -226,6 +234,15 @@ impl Service {
             person: subject,
         })
     }
+}
+
+/// A reason that nobody keeps, of a person whom nobody knows.
+fn imagined_reason(text: String) -> Result<Reason, Error> {
+    Ok(Reason {
+        salt: Salt::from_bytes(secrets::random()?),
+        text,
+        person: secrets::name('d')?.parse()?,
+    })
 }
 
 /// One line for people, from the kind and the release that it is about.

@@ -39,6 +39,8 @@ pub(crate) struct PlatformFold {
     recorded: u64,
     /// The newest event.
     last: Option<EventId>,
+    /// What announced tenants are to be called.
+    names: BTreeMap<TenantId, String>,
     /// Tokens in force.
     tokens: BTreeMap<TokenId, events::token::Issued>,
     /// Whether any token was ever issued.
@@ -68,6 +70,7 @@ impl PlatformFold {
             chains: Vec::new(),
             recorded: 0,
             last: None,
+            names: BTreeMap::new(),
             tokens: BTreeMap::new(),
             had_tokens: false,
         }
@@ -100,6 +103,9 @@ impl PlatformFold {
                     .push((announced.chain.clone(), entry.header().id));
             }
             Event::Heads(events::Heads::Recorded(recorded)) => self.recorded = recorded.size,
+            Event::Tenant(events::Tenant::Named(named)) => {
+                self.names.insert(named.tenant.clone(), named.name.clone());
+            }
             Event::Token(events::Token::Issued(issued)) => {
                 self.tokens.insert(issued.token.clone(), issued.clone());
                 self.had_tokens = true;
@@ -176,12 +182,13 @@ impl Service {
     ) -> Result<Receipt, Error> {
         let what = AnnounceTenant {
             tenant: new.tenant.clone(),
+            name: new.name,
         };
         let receipt = self
             .inner
             .decide_platform(&command(access.actor(), request)?, &what.into())
             .await?;
-        self.inner.open_tenant(&new.tenant, &new.name).await?;
+        self.inner.open_tenant(&new.tenant).await?;
         self.inner.note_platform(&new.tenant).await?;
         written(receipt)
     }
@@ -373,6 +380,12 @@ impl Inner {
     pub(crate) fn key_statements(&self, newer_than: u64) -> Result<Vec<Envelope>, Error> {
         let skip = usize::try_from(newer_than).unwrap_or(usize::MAX);
         self.platform(|fold| fold.statements.iter().skip(skip).cloned().collect())
+    }
+
+    /// What an announced tenant is to be called; a ledger of before names were announced has its id.
+    pub(crate) fn name_of(&self, tenant: &TenantId) -> Result<String, Error> {
+        let named = self.platform(|fold| fold.names.get(tenant).cloned())?;
+        Ok(named.unwrap_or_else(|| tenant.to_string()))
     }
 
     /// The announced chains and the events that announced them.

@@ -4,15 +4,18 @@
 
 use std::time::Duration;
 
+use countersign_chain::CommandKey;
 use countersign_domain::Aggregate as _;
 use countersign_ids::{ActionId, Digest, Sequence, SiteId, limits};
 use countersign_store::{Entry, Receipt, Row, RowRange};
 
-use crate::model::{ActionDetail, EventsPage, HistoryLine, SiteDetail, TenantInfo};
+use crate::model::{ActionDetail, EventsPage, HistoryLine, Request, SiteDetail, TenantInfo};
 use crate::{Error, Service, TenantAccess};
 
 /// How long a read waits for the caller's own write to reach the read models.
 const OWN_WRITE_WAIT: Duration = Duration::from_secs(2);
+/// Events that are read before their bytes are counted.
+const READ_AT_ONCE: usize = 32;
 
 impl Service {
     /// The tenant itself.
@@ -104,7 +107,7 @@ impl Service {
         Ok(detail)
     }
 
-    /// Events of the tenant's chain from a sequence on.
+    /// Events of the tenant's chain from a sequence on: at most so many, and no more once they are large together.
     ///
     /// # Errors
     /// The chain cannot be read.
@@ -114,11 +117,40 @@ impl Service {
         from: Sequence,
         limit: usize,
     ) -> Result<EventsPage, Error> {
+        self.events_within(access, from, limit, limits::PAGE_BYTES_MAX)
+    }
+
+    /// [`Service::events`] with another bound of bytes; the event that passes it is the last of its page.
+    ///
+    /// # Errors
+    /// As for [`Service::events`].
+    pub fn events_within(
+        &self,
+        access: &TenantAccess,
+        from: Sequence,
+        limit: usize,
+        bytes_max: usize,
+    ) -> Result<EventsPage, Error> {
         let chain = access.tenant().chain();
-        let events =
-            self.inner
-                .ledger
-                .read(&chain, from.get(), limit.clamp(1, limits::PAGE_EVENTS_MAX))?;
+        let limit = limit.clamp(1, limits::PAGE_EVENTS_MAX);
+        let (mut events, mut bytes) = (Vec::new(), 0_usize);
+        let mut next = from.get();
+        while events.len() < limit && bytes < bytes_max {
+            let wanted = limit.saturating_sub(events.len()).min(READ_AT_ONCE);
+            let read = self.inner.ledger.read(&chain, next, wanted)?;
+            let is_last = read.len() < wanted;
+            for entry in read {
+                if bytes >= bytes_max {
+                    break;
+                }
+                bytes = bytes.saturating_add(size_of(&entry));
+                next = entry.sequence().next().get();
+                events.push(entry);
+            }
+            if is_last {
+                break;
+            }
+        }
         let size = self.inner.ledger.head(&chain).map_or(0, |head| head.size);
         Ok(EventsPage { events, size })
     }
@@ -153,6 +185,22 @@ impl Service {
             .into());
         }
         Ok(self.inner.ledger.receipt_at(chain, sequence)?)
+    }
+
+    /// Whether the ledger has a command of this caller under the key of this request, whatever it was.
+    ///
+    /// # Errors
+    /// The ledger cannot be read.
+    pub fn is_accepted(&self, access: &TenantAccess, request: &Request) -> Result<bool, Error> {
+        let Some(key) = &request.key else {
+            return Ok(false);
+        };
+        let (chain, key) = (access.tenant().chain(), CommandKey::Key(key.clone()));
+        let receipt = self
+            .inner
+            .ledger
+            .receipt_for(&chain, access.actor(), &key)?;
+        Ok(receipt.is_some())
     }
 
     /// Rows of a read model of the tenant (`timeline`, `queue`, `sites`, `counts`), in order of their keys, as they are kept.
@@ -215,6 +263,12 @@ impl Service {
         self.inner
             .tenant(access.tenant(), |fold| fold.tenant.size())
     }
+}
+
+/// What an entry takes in a page: header and body.
+fn size_of(entry: &Entry) -> usize {
+    let body = entry.body().map_or(0, <[u8]>::len);
+    entry.record().header.len().saturating_add(body)
 }
 
 /// Every event of a chain from a place on, each once, as it becomes durable.

@@ -192,7 +192,7 @@ impl Inner {
     }
 
     /// Opens the chains of an announced tenant, where they are not open yet.
-    pub(crate) async fn open_tenant(&self, tenant: &TenantId, name: &str) -> Result<(), Error> {
+    pub(crate) async fn open_tenant(&self, tenant: &TenantId) -> Result<(), Error> {
         for (number, (chain, cause)) in (0_u64..).zip(self.announced()?) {
             if chain.tenant() != Some(tenant) || self.ledger.head(&chain).is_some() {
                 continue;
@@ -202,7 +202,7 @@ impl Inner {
             } else {
                 let what = OpenTenant {
                     tenant: tenant.clone(),
-                    name: name.to_owned(),
+                    name: self.name_of(tenant)?,
                     number,
                 };
                 self.decide(
@@ -261,7 +261,7 @@ impl Inner {
     /// Opens what a crash left announced and not opened.
     pub(crate) async fn open_announced(&self) -> Result<(), Error> {
         for tenant in self.tenant_ids()? {
-            self.open_tenant(&tenant, tenant.as_str()).await?;
+            self.open_tenant(&tenant).await?;
             self.note_platform(&tenant).await?;
         }
         Ok(())

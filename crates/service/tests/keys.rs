@@ -23,7 +23,8 @@ use countersign_replay::verify::{Pins, verify};
 use countersign_service::{Error, KeyUse, Request, Service};
 use ed25519_dalek::SigningKey;
 use ed25519_dalek::pkcs8::{EncodePrivateKey as _, spki::der::pem::LineEnding};
-use support::{Plane, config, envelope_of, keyed, order_of};
+use support::action::{envelope_of, order_of};
+use support::{Plane, config, keyed};
 
 /// The key of a role that holds now.
 fn current(plane: &Plane, role: Role) -> PublicKey {

@@ -16,7 +16,7 @@ use countersign_evidence::keys::Role;
 use countersign_evidence::message::OutcomeResult;
 use countersign_evidence::statement::Decision;
 use countersign_evidence::{KeyRing, VerifiedOrder};
-use countersign_ids::{Digest, Sequence};
+use countersign_ids::{ActionId, Digest, Sequence};
 use countersign_service::{Ballot, Error, Request};
 use ed25519_dalek::VerifyingKey;
 use support::action::{envelope_of, order_of};
@@ -246,6 +246,35 @@ async fn changed_readiness_and_changed_policy_void_the_votes() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_key_answers_for_the_action_that_its_path_names() {
+    let plane = Plane::new().await;
+    plane.connector(None).await;
+    let release = plane.release("1", "one").await;
+    let (one, two) = (
+        plane.propose(plane.publish(release)).await,
+        plane.propose(plane.publish(release)).await,
+    );
+    let request = keyed("take-it-back");
+    let withdraw = |action: &ActionId| {
+        plane
+            .service
+            .withdraw(&plane.agent, &request, action.clone(), None)
+    };
+    assert!(!withdraw(&one).await.unwrap().replayed);
+    assert!(withdraw(&one).await.unwrap().replayed);
+    let other = withdraw(&two).await.unwrap_err();
+    assert_eq!(other.code().id, "idempotency-mismatch");
+    assert_ne!(plane.detail(&two).action.state(), State::Withdrawn);
+    // The same key and path, and another kind of command.
+    let revoked = plane
+        .service
+        .revoke(&plane.agent, &request, one, None)
+        .await
+        .unwrap_err();
+    assert_eq!(revoked.code().id, "idempotency-mismatch");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn previews_write_nothing() {
     let plane = Plane::new().await;
     plane.connector(None).await;
@@ -272,6 +301,10 @@ async fn previews_write_nothing() {
         .await;
     assert!(unknown.is_err());
     assert_eq!(plane.facts().len(), before);
+    assert!(
+        !plane.data().join("keys/subjects").exists(),
+        "a preview made a data subject"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -9,11 +9,78 @@
 
 mod support;
 
+use countersign_chain::CommandKey;
 use countersign_domain::State;
+use countersign_events::{self as events, Event};
 use countersign_evidence::message::OutcomeResult;
 use countersign_evidence::statement::Decision;
+use countersign_store::{Append, Ledger, NewEvent, Stamp};
 use support::Plane;
 use support::action::order_of;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_tenant_that_was_announced_when_the_server_died_gets_its_own_name() {
+    let plane = Plane::new().await;
+    let announced = |tenant: &str| {
+        let tenant: countersign_ids::TenantId = tenant.parse().unwrap();
+        let announced = |chain: countersign_ids::ChainId, number| {
+            new_event(
+                &chain,
+                &events::chain::Announced {
+                    chain: chain.clone(),
+                    number,
+                }
+                .into(),
+            )
+        };
+        let named = events::tenant::Named {
+            tenant: tenant.clone(),
+            name: "Wharf & Sons".to_owned(),
+        };
+        vec![
+            announced(tenant.chain(), 2),
+            announced(tenant.beats(), 3),
+            new_event(&tenant.chain(), &named.into()),
+        ]
+    };
+    // What a kill between the announcement and the opening leaves behind.
+    let (directory, options) = (plane.data(), countersign_store::Options::default());
+    let plane = plane
+        .crash_and(|| {
+            let ledger = Ledger::open(&directory, options).unwrap();
+            let key = CommandKey::Key("announce".to_owned());
+            let actor = countersign_ids::Actor {
+                kind: countersign_ids::AuthType::Person,
+                id: "admin".parse().unwrap(),
+            };
+            let append = Append::new(
+                countersign_ids::ChainId::platform(),
+                actor,
+                key,
+                announced("wharf"),
+            );
+            ledger.append_blocking(append).unwrap();
+        })
+        .await;
+    let tenants = plane.service.tenants(&plane.admin).unwrap();
+    let wharf = tenants
+        .iter()
+        .find(|tenant| tenant.tenant.as_str() == "wharf");
+    assert_eq!(wharf.unwrap().name, "Wharf & Sons");
+}
+
+fn new_event(about: &countersign_ids::ChainId, event: &Event) -> NewEvent {
+    NewEvent {
+        event_type: event.event_type(),
+        subject: about.into(),
+        site: None,
+        retention: event.retention(),
+        body: event.encode().unwrap(),
+        seal: None,
+        platformhead: Stamp::None,
+        valid: None,
+    }
+}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_step_survives_a_crash_behind_it() {

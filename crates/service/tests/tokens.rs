@@ -101,6 +101,39 @@ async fn a_key_that_ended_one_token_ends_no_other() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_page_of_events_is_bounded_by_bytes_too() {
+    let plane = Plane::new().await;
+    plane.connector(None).await;
+    let page = |from, events, bytes| {
+        plane
+            .service
+            .events_within(&plane.owner, Sequence::new(from), events, bytes)
+            .unwrap()
+            .events
+    };
+    let all = page(0, 1000, usize::MAX);
+    assert!(all.len() > 4);
+    let first = all[0].record().header.len() + all[0].body().unwrap().len();
+    for (bytes, events, expected) in [
+        (1, 1000, 1),
+        (first, 1000, 1),
+        (first + 1, 1000, 2),
+        (usize::MAX, 3, 3),
+    ] {
+        let found = page(0, events, bytes);
+        assert_eq!(found.len(), expected, "{bytes} bytes, {events} events");
+    }
+    let mut whole = Vec::new();
+    while whole.len() < all.len() {
+        whole.extend(page(whole.len() as u64, 1000, first + 1));
+    }
+    let hashes = |entries: &[countersign_store::Entry]| -> Vec<_> {
+        entries.iter().map(countersign_store::Entry::hash).collect()
+    };
+    assert_eq!(hashes(&whole), hashes(&all));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn receipts_rise_when_heads_are_recorded() {
     let plane = Plane::new().await;
     let chain = plane.tenant.chain();

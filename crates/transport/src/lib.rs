@@ -7,6 +7,7 @@
 mod client;
 mod code;
 pub mod codes;
+mod connections;
 mod listener;
 mod refusal;
 mod wire;
@@ -14,6 +15,7 @@ mod wire;
 pub use client::{Client, Error};
 pub use code::{CodeError, PairingCode};
 pub use codes::CODES;
+pub use connections::answer;
 pub use listener::{Bounded, Guarded};
 pub use refusal::{Problem, Refusal};
 pub use wire::{

@@ -6,7 +6,9 @@ use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use countersign_evidence::{ActionKind, JsonObject, SignedStatement};
 use countersign_ids::{ActionId, Salt, Sequence, SiteId, TenantId, Time};
-use countersign_service::{ActionDetail, Ballot, Need, Proposal, SaltedReason, TenantAccess};
+use countersign_service::{
+    ActionDetail, Ballot, Need, Proposal, Request, SaltedReason, TenantAccess,
+};
 use serde::Deserialize;
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -161,17 +163,22 @@ fn names(value: Option<&HeaderValue>, tag: &str) -> Option<bool> {
 }
 
 /// Refuses a command whose If-Match names another version of the action. The domain decides on the newest one all the same.
+///
+/// A command that was accepted before moved the version itself: sent again, it gets its first receipt.
 fn matches(
     app: &App,
     access: &TenantAccess,
     action: &ActionId,
     headers: &HeaderMap,
+    request: &Request,
 ) -> Result<(), Problem> {
     if !headers.contains_key(header::IF_MATCH) {
         return Ok(());
     }
     let tag = tag(&app.service.action(access, action)?);
-    if names(headers.get(header::IF_MATCH), &tag) == Some(true) {
+    if names(headers.get(header::IF_MATCH), &tag) == Some(true)
+        || app.service.is_accepted(access, request)?
+    {
         return Ok(());
     }
     let detail = format!("the action is at version {tag}");
@@ -240,7 +247,7 @@ pub(crate) async fn vote(
     write: Write<VoteNew>,
 ) -> Result<(StatusCode, Json<Done>), Problem> {
     let access = caller.tenant(&tenant, Need::Vote)?;
-    matches(&app, &access, &action, &headers)?;
+    matches(&app, &access, &action, &headers, &write.request)?;
     let reason = write.body.reason.map(|given| SaltedReason {
         salt: given.salt,
         reason: given.reason,
@@ -277,7 +284,7 @@ pub(crate) async fn withdraw(
     write: Write<TakenBack>,
 ) -> Result<Json<Done>, Problem> {
     let access = caller.tenant(&tenant, Need::Propose)?;
-    matches(&app, &access, &action, &headers)?;
+    matches(&app, &access, &action, &headers, &write.request)?;
     Ok(Json(
         app.service
             .withdraw(&access, &write.request, action, write.body.reason)
@@ -298,7 +305,7 @@ pub(crate) async fn revoke(
     write: Write<TakenBack>,
 ) -> Result<Json<Done>, Problem> {
     let access = caller.tenant(&tenant, Need::Operate)?;
-    matches(&app, &access, &action, &headers)?;
+    matches(&app, &access, &action, &headers, &write.request)?;
     Ok(Json(
         app.service
             .revoke(&access, &write.request, action, write.body.reason)

@@ -64,7 +64,7 @@ pub(crate) struct Page {
     /// The events behind this sequence; from the first one if absent.
     #[param(pattern = "^[0-9]{1,20}$")]
     after: Option<String>,
-    /// At most so many: 1 to 1000.
+    /// At most so many: 1 to 1000. A page ends earlier once it holds 4 MiB; `next` says where it goes on.
     #[param(minimum = 1, maximum = 1000)]
     limit: Option<u16>,
 }

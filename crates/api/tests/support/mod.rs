@@ -26,7 +26,7 @@ pub struct Server {
     pub url: String,
     pub admin: String,
     stop: CancellationToken,
-    task: Option<JoinHandle<std::io::Result<()>>>,
+    task: Option<JoinHandle<()>>,
     /// The server's own threads, so that killing it ends everything that it does.
     runtime: Option<Runtime>,
 }
@@ -96,7 +96,6 @@ impl Server {
         tokio::time::timeout(BOUND, task)
             .await
             .expect("it stops")
-            .unwrap()
             .unwrap();
         self.service.stop().await.unwrap();
     }

@@ -70,6 +70,7 @@ impl Settings {
             bounds: Bounds {
                 connections: given("connections", all.connections)?,
                 streams: given("streams", all.streams)?,
+                headers: given("headers_timeout", all.headers_timeout)?.get(),
                 body: given("body_timeout", all.body_timeout)?.get(),
                 request: given("request_timeout", all.request_timeout)?.get(),
                 stalled: given("stalled_timeout", all.stalled_timeout)?.get(),
@@ -134,7 +135,7 @@ mod tests {
         let file = directory.path().join("countersign.toml");
         let text = "data = '/srv/ledger'\nlisten = '127.0.0.1:1'\norigin = 'ledger.example.org'\n\
             policies = '/etc/policies'\ncheckpoint_age = '3s'\nheads_age = '4s'\nsegment_size = '2MiB'\n\
-            journal_lag = '3MiB'\nconnections = 5\nstreams = 6\nbody_timeout = '7s'\nrequest_timeout = '8s'\n\
+            journal_lag = '3MiB'\nconnections = 5\nstreams = 6\nheaders_timeout = '13s'\nbody_timeout = '7s'\nrequest_timeout = '8s'\n\
             stalled_timeout = '9s'\nidle_timeout = '10s'\nkeep_alive = '11s'\ndrain = '12s'\n";
         std::fs::write(&file, text).unwrap();
         let file = file.to_str().unwrap();
@@ -161,8 +162,12 @@ mod tests {
             bounds.idle,
             bounds.keep_alive,
             bounds.drain,
+            bounds.headers,
         ];
-        assert_eq!(spans, [3, 4, 7, 8, 9, 10, 11, 12].map(Duration::from_secs));
+        assert_eq!(
+            spans,
+            [3, 4, 7, 8, 9, 10, 11, 12, 13].map(Duration::from_secs)
+        );
         std::fs::write(file, "date = '/srv/ledger'\n").unwrap();
         assert!(
             settings(&["--config", file])

@@ -50,7 +50,7 @@ pub(crate) async fn run(settings: Settings, as_json: bool) -> Result<ExitCode> {
 pub(crate) struct Server {
     service: Service,
     address: SocketAddr,
-    task: JoinHandle<std::io::Result<()>>,
+    task: JoinHandle<()>,
     stop: CancellationToken,
 }
 
@@ -106,17 +106,14 @@ impl Server {
 
     /// Ends if the server cannot go on.
     pub(crate) async fn ended(&mut self) -> Result<()> {
-        (&mut self.task)
-            .await
-            .context("the server broke off")?
-            .context("the server cannot answer any more")
+        (&mut self.task).await.context("the server broke off")
     }
 
     /// Stops: no new requests, those under way are answered, the ledger is closed.
     pub(crate) async fn stop(mut self) -> Result<()> {
         self.stop.cancel();
         if !self.task.is_finished() {
-            (&mut self.task).await.context("the server broke off")?.ok();
+            (&mut self.task).await.context("the server broke off")?;
         }
         self.service.stop().await.map_err(|error| failure(&error))
     }

@@ -144,6 +144,8 @@ settings! {
     connections: usize = Some(Bounds::default().connections), "COUNTERSIGN_CONNECTIONS";
     /// Event streams at one time; more are refused.
     streams: usize = Some(Bounds::default().streams), "COUNTERSIGN_STREAMS";
+    /// How long the headers of a request may take, counted from the answer before.
+    headers_timeout: Span = Some(Span::of(Bounds::default().headers)), "COUNTERSIGN_HEADERS_TIMEOUT";
     /// How long a request's body may take to arrive.
     body_timeout: Span = Some(Span::of(Bounds::default().body)), "COUNTERSIGN_BODY_TIMEOUT";
     /// How long a command or a read may take.

@@ -14,21 +14,11 @@ use axum::{
     extract::{Request, State},
     http::{HeaderMap, HeaderValue, Method, StatusCode, header},
     response::{IntoResponse, Redirect, Response},
-    serve::Listener,
 };
 use countersign_ids::Digest;
-use countersign_transport::Bounded;
-use hyper::server::conn::http1;
-use hyper_util::{
-    rt::{TokioIo, TokioTimer},
-    service::TowerToHyperService,
-};
-use tokio::{
-    io::AsyncReadExt,
-    net::TcpListener,
-    task::{JoinHandle, JoinSet},
-};
-use tokio_util::io::ReaderStream;
+use countersign_transport::{Bounded, answer as answer_all};
+use tokio::{io::AsyncReadExt, net::TcpListener, task::JoinHandle};
+use tokio_util::{io::ReaderStream, sync::CancellationToken};
 
 use super::{Manifest, ReleaseError, ReleaseFile, Releases, path::INDEX};
 
@@ -110,26 +100,9 @@ async fn serve(
     let address = listener.local_addr()?;
     let router = Router::new().fallback(handle).with_state((releases, view));
     let listener = Bounded::new(listener, bounds.connections, bounds.stalled, IDLE_TIMEOUT);
-    let task = tokio::spawn(accept(listener, router, bounds.question));
+    let stop = CancellationToken::new();
+    let task = tokio::spawn(answer_all(listener, router, bounds.question, stop));
     Ok(Served { address, task })
-}
-
-/// Answers every connection for as long as it is polled; all of them end with it.
-async fn accept(mut listener: Bounded, router: Router, question: Duration) {
-    let mut http = http1::Builder::new();
-    http.timer(TokioTimer::new()).header_read_timeout(question);
-    let service = TowerToHyperService::new(router);
-    let mut connections = JoinSet::new();
-    loop {
-        tokio::select! {
-            (stream, _) = listener.accept() => {
-                let connection = http.serve_connection(TokioIo::new(stream), service.clone());
-                // How a visitor's connection ends is the visitor's business.
-                connections.spawn(async { drop(connection.await) });
-            }
-            Some(_) = connections.join_next() => {}
-        }
-    }
 }
 
 async fn handle(

@@ -234,7 +234,10 @@ fn heads(size: u64) -> events::heads::Recorded {
 }
 
 fn announce(tenant: &str) -> AnnounceTenant {
-    AnnounceTenant { tenant: id(tenant) }
+    AnnounceTenant {
+        tenant: id(tenant),
+        name: tenant.to_owned(),
+    }
 }
 
 fn enrol(approver: &str, credential: &str, key: &str) -> EnrolApprover {

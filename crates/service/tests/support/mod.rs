@@ -187,6 +187,15 @@ impl Plane {
 
     /// The same data directory, opened again after a crash.
     pub async fn crash(self, idle: bool) -> Self {
+        self.crash_with(idle, || ()).await
+    }
+
+    /// A crash, and something that happens to the directory before it is opened again.
+    pub async fn crash_and(self, meanwhile: impl FnOnce()) -> Self {
+        self.crash_with(false, meanwhile).await
+    }
+
+    async fn crash_with(self, idle: bool, meanwhile: impl FnOnce()) -> Self {
         let Self {
             directory,
             service,
@@ -197,6 +206,7 @@ impl Plane {
             ..
         } = self;
         service.abandon().await;
+        meanwhile();
         Self::open(directory, alice, tenant, site, tokens, idle).await
     }
 
