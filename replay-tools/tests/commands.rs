@@ -466,14 +466,22 @@ fn a_changed_byte_of_one_row_is_named() {
     );
     {
         let db = sled::Config::new().path(data.join("sled")).open().unwrap();
-        let row = |item: sled::Result<(sled::IVec, sled::IVec)>| {
+        // A block of rows: a checksum over key and block (4), the length of the rows (4), one zstd frame over them.
+        let rows = |item: sled::Result<(sled::IVec, sled::IVec)>| {
             let (key, value) = item.unwrap();
-            let at = String::from_utf8_lossy(&value).find("act-2")?;
-            Some((key, value.to_vec(), at))
+            let length = u32::from_be_bytes(value[4..8].try_into().unwrap());
+            let rows = zstd::bulk::decompress(&value[8..], length as usize).unwrap();
+            let at = rows.windows(7).position(|part| part == b"\"act-2\"")?;
+            Some((key, rows, at))
         };
-        let (key, mut value, at) = db.scan_prefix(b"r").find_map(row).unwrap();
-        value[at + 4] = b'3';
-        db.insert(key, value).unwrap();
+        let (key, mut rows, at) = db.scan_prefix(b"r").find_map(rows).unwrap();
+        rows[at + 5] = b'3';
+        let length = u32::try_from(rows.len()).unwrap().to_be_bytes();
+        let packed = zstd::bulk::compress(&rows, 1).unwrap();
+        let crc = crc32c::crc32c(&[&key, length.as_slice(), &packed].concat());
+        let crc = crc.to_be_bytes();
+        db.insert(key, [crc.as_slice(), &length, &packed].concat())
+            .unwrap();
         db.flush().unwrap();
     }
     let told = exits(&["rebuild", text(&data), "--check"], 1);

@@ -67,16 +67,6 @@ impl Entry {
             Body::Absent(_) => None,
         }
     }
-
-    /// Bytes that the event takes, about.
-    pub(crate) fn bytes(&self) -> usize {
-        self.0
-            .record
-            .header
-            .len()
-            .saturating_add(self.body().map_or(16, <[u8]>::len))
-            .saturating_add(28)
-    }
 }
 
 impl From<Verified> for Entry {

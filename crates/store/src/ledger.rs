@@ -18,7 +18,7 @@ use crate::keyring::Keyring;
 use crate::layout::Lock;
 use crate::log::behind::Behind;
 use crate::log::handover::{Ending, Handover};
-use crate::log::heads::{Accepted, event_of};
+use crate::log::heads::Accepted;
 use crate::recover::{Recovered, recover};
 use crate::status::Status;
 use crate::view::{Chain, Head, View};
@@ -294,13 +294,9 @@ impl Ledger {
 
     /// Finds an event by its id.
     pub fn find(&self, id: &EventId) -> Result<Option<Entry>, Error> {
-        let place = self
-            .view
-            .log
-            .events
-            .get(&self.view.log.db, id.uuid().as_bytes())?;
+        let place = self.view.log.event(id)?;
         let chains = self.view.all();
-        let Some((number, sequence)) = place.as_ref().and_then(event_of) else {
+        let Some((number, sequence)) = place else {
             // Durable, but not in the index yet: it is among the newest of its chain.
             return Ok(chains.iter().find_map(|chain| chain.newest_with(id)));
         };

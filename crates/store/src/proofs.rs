@@ -14,8 +14,7 @@ use countersign_ids::{ChainId, Sequence};
 use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot;
 
-use crate::log::keys;
-use crate::tree::STORED_LEVEL;
+use crate::log::tiles::{self, Answer, TILE_LEVELS};
 use crate::view::{Chain, View};
 use crate::write::front::answered;
 use crate::write::writer::Request;
@@ -210,37 +209,25 @@ impl<'a> Nodes<'a> {
 
     fn node(&mut self, subtree: Subtree) -> Result<Node, Error> {
         let Subtree { level, index } = subtree;
-        if level >= STORED_LEVEL {
+        if level >= TILE_LEVELS {
             if let Some(node) = self.stored(subtree)? {
                 return Ok(node);
             }
-            // On its way from memory to the log at this moment: made from its two halves.
-            let halves = [
-                index.saturating_mul(2),
-                index.saturating_mul(2).saturating_add(1),
-            ];
-            return self.fold(
-                &halves
-                    .map(|index| Subtree {
-                        level: level - 1,
-                        index,
-                    })
-                    .to_vec(),
-            );
+            // Part of it is in memory and part in a tile, or a tile is damaged: made from its two halves.
+            let first = index.saturating_mul(2);
+            let halves = [first, first.saturating_add(1)].map(|index| Subtree {
+                level: level - 1,
+                index,
+            });
+            return self.fold(&halves.to_vec());
         }
         let first = index << level;
-        let group = first >> STORED_LEVEL;
+        let group = first >> TILE_LEVELS;
         if !self.leaves.contains_key(&group) {
-            let entries = self
-                .view
-                .read(self.chain, group << STORED_LEVEL, 1 << STORED_LEVEL)?;
-            let leaves = entries
-                .iter()
-                .map(|entry| leaf_hash(&entry.record().header))
-                .collect();
+            let leaves = self.leaves(group)?;
             self.leaves.insert(group, leaves);
         }
-        let start = usize::try_from(first - (group << STORED_LEVEL)).unwrap_or(usize::MAX);
+        let start = usize::try_from(first - (group << TILE_LEVELS)).unwrap_or(usize::MAX);
         let leaves = self
             .leaves
             .get(&group)
@@ -249,12 +236,29 @@ impl<'a> Nodes<'a> {
             chain: self.chain.id.clone(),
             sequence: Sequence::new(first),
         };
-        let mut frontier = merkle::Frontier::new();
-        leaves
-            .ok_or_else(missing)?
+        Ok(root_of(leaves.ok_or_else(missing)?))
+    }
+
+    /// The leaf hashes of a group of 256 events, or of as many as there are.
+    ///
+    /// A whole group is hashed without verifying each event, if that gives the hash that stands in the tile.
+    fn leaves(&self, group: u64) -> Result<Vec<Node>, Error> {
+        let (from, count) = (group << TILE_LEVELS, 1 << TILE_LEVELS);
+        let above = Subtree {
+            level: TILE_LEVELS,
+            index: group,
+        };
+        if let Some(expected) = self.stored(above)? {
+            let leaves = self.view.log.leaves(self.chain, from, count)?;
+            if leaves.len() == count && root_of(&leaves) == expected {
+                return Ok(leaves);
+            }
+        }
+        let entries = self.view.read(self.chain, from, count)?;
+        let leaves = entries
             .iter()
-            .for_each(|leaf| frontier.push(*leaf));
-        Ok(frontier.root())
+            .map(|entry| leaf_hash(&entry.record().header));
+        Ok(leaves.collect())
     }
 
     fn stored(&self, subtree: Subtree) -> Result<Option<Node>, Error> {
@@ -267,11 +271,22 @@ impl<'a> Nodes<'a> {
         if fresh.is_some() {
             return Ok(fresh);
         }
-        let value = self
-            .view
-            .log
-            .db
-            .get(keys::node(self.chain.number, subtree))?;
-        Ok(value.and_then(|value| value.first_chunk().copied()))
+        match tiles::node(&self.view.log.db, self.chain.number, subtree)? {
+            Answer::Node(node) => Ok(Some(node)),
+            Answer::Absent => Ok(None),
+            Answer::Damaged => {
+                let first = Sequence::new(subtree.index << subtree.level);
+                let reason = "a tile of its tree is not what was written";
+                self.view.board.log_damaged(&self.chain.id, first, reason);
+                self.view.log.mark_damaged()?;
+                Ok(None)
+            }
+        }
     }
+}
+
+fn root_of(leaves: &[Node]) -> Node {
+    let mut frontier = merkle::Frontier::new();
+    leaves.iter().for_each(|leaf| frontier.push(*leaf));
+    frontier.root()
 }

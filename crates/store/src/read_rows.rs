@@ -7,8 +7,8 @@ use countersign_ids::ChainId;
 use countersign_projections::{Change, Projection};
 
 use crate::layout::Lock;
-use crate::log::project::{Fold, decode};
-use crate::log::{keys, loaded, open};
+use crate::log::project::{decode, stored_folds};
+use crate::log::{keys, loaded, open, row_blocks};
 use crate::read::Reader;
 use crate::{Entry, Error, Position, Projections};
 
@@ -46,22 +46,18 @@ impl StoredRows {
             position: Position::new(stands.position.end),
             ..Self::default()
         };
-        for item in db.scan_prefix(keys::FOLDED) {
-            let (key, value) = item?;
-            let fold = serde_json::from_slice::<Fold>(&value).ok();
-            if let Some((place, fold)) = keys::folded_place(&key).zip(fold) {
-                stored.rows.entry(place.clone()).or_default();
+        for (place, fold) in stored_folds(&db)? {
+            stored.rows.entry(place.clone()).or_default();
+            if let Some(fold) = fold {
                 stored.folded.insert(place, (fold.version, fold.next));
             }
         }
         for item in db.scan_prefix(keys::ROWS) {
             let (key, value) = item?;
-            if let Some((place, row)) = keys::row_place(&key) {
-                stored
-                    .rows
-                    .entry(place)
-                    .or_default()
-                    .insert(row, value.to_vec());
+            // A block that is not what was written lacks its rows: the first of them is named.
+            let rows = row_blocks::decode(&key, &value).unwrap_or_default();
+            if let Some((place, _)) = keys::row_place(&key) {
+                stored.rows.entry(place).or_default().extend(rows);
             }
         }
         Ok(stored)

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, RwLock};
 
 use countersign_chain::{Header, event_hash};
-use countersign_ids::{ChainId, LedgerId};
+use countersign_ids::{ChainId, LedgerId, Sequence};
 use tokio::sync::watch;
 
 use crate::journal::footer::Footer;
@@ -17,10 +17,8 @@ use crate::journal::segment::{Journal, Placed, harden};
 use crate::journal::{Kind, frame, record};
 use crate::log::behind::Behind;
 use crate::log::handover::{What, Written};
-use crate::log::loaded::{Loaded, LogPosition, load};
-use crate::log::project::Projector;
-use crate::log::runs::{Index, IndexWriter};
-use crate::log::{COMMAND_BYTES, EVENT_BYTES, Log, forget_damage, is_marked_damaged, keys, open};
+use crate::log::loaded::{Loaded, LogPosition, Opened, load};
+use crate::log::{Log, forget_damage, is_marked_damaged, open};
 use crate::status::Board;
 use crate::view::{Chain, View};
 use crate::write::chains::{Appender, Marks};
@@ -50,8 +48,7 @@ pub(crate) fn recover(
     let (disk, dir) = (layout.disk(), layout.journal());
     let journal = Journal::open(disk, &dir, options.segment_bytes, end, footer).map_err(failed)?;
     behind.catch_up()?;
-    behind.apply()?;
-    behind.sync()?;
+    behind.log()?;
     view.durable.send_replace(journal.durable());
     view.folded.send_replace(journal.durable());
     tell(&view.board, from, &end);
@@ -75,29 +72,30 @@ fn open_log(
     blobs: &Blobs,
 ) -> Result<(Arc<View>, Behind, Position), Error> {
     let board = Board::default();
-    let (db, loaded) = trusted_log(layout, &description.ledger, &board)?;
-    let (commands, command_writer) = Index::<COMMAND_BYTES>::load(&db, keys::COMMANDS)?;
-    let (events, event_writer) = Index::<EVENT_BYTES>::load(&db, keys::EVENTS)?;
+    let Opened {
+        db,
+        loaded,
+        commands,
+        events,
+        projector,
+    } = trusted_log(layout, &description.ledger, options, &board)?;
     let from = Position::new(loaded.position.end);
-    let projector = Projector::load(&db, &options.projections)?;
     let view = Arc::new(View {
         ledger: description.ledger,
         chains: RwLock::default(),
-        log: Log::new(db, commands, events, layout.clone()),
+        log: Log::new(db, commands.0, events.0, layout.clone()),
         rows: RwLock::default(),
         board,
         durable: watch::Sender::new(from),
         folded: watch::Sender::new(from),
         logged: from.get().into(),
     });
-    let indexes: (IndexWriter<COMMAND_BYTES>, IndexWriter<EVENT_BYTES>) =
-        (command_writer, event_writer);
     let behind = Behind::new(
         Arc::clone(&view),
         blobs.clone(),
         layout.sled(),
         loaded,
-        indexes,
+        (commands.1, events.1),
         projector,
     );
     Ok((view, behind, from))
@@ -140,8 +138,9 @@ fn tell(board: &Board, from: Position, end: &End) {
 fn trusted_log(
     layout: &Layout,
     ledger: &LedgerId,
+    options: &Options,
     board: &Board,
-) -> Result<(sled::Db, Loaded), Error> {
+) -> Result<Opened, Error> {
     let dir = layout.sled();
     if is_marked_damaged(layout) {
         if dir.exists() {
@@ -150,23 +149,24 @@ fn trusted_log(
         forget_damage(layout);
     }
     match open::open(&dir, ledger)? {
-        Ok(db) => match load(&db).and_then(|loaded| verified(layout, ledger, &db, loaded)) {
-            Ok(loaded) => return Ok((db, loaded)),
-            Err(reason) => {
-                drop(db);
-                set_aside(layout, board, &reason)?;
+        Ok(db) => {
+            let opened = load(&db)
+                .and_then(|loaded| verified(layout, ledger, &db, loaded))
+                .and_then(|loaded| Opened::load(db, loaded, options));
+            match opened {
+                Ok(opened) => return Ok(opened),
+                Err(reason) => set_aside(layout, board, &reason)?,
             }
-        },
+        }
         Err(reason) => set_aside(layout, board, &reason)?,
     }
     let empty = Loaded {
         heads: Vec::new(),
         position: LogPosition::default(),
     };
-    match open::open(&dir, ledger)? {
-        Ok(db) => Ok((db, empty)),
-        Err(reason) => Err(Error::Foreign { path: dir, reason }),
-    }
+    open::open(&dir, ledger)?
+        .and_then(|db| Opened::load(db, empty, options))
+        .map_err(|reason| Error::Foreign { path: dir, reason })
 }
 
 fn set_aside(layout: &Layout, board: &Board, reason: &str) -> Result<(), Error> {
@@ -202,10 +202,12 @@ fn verified(
         }
     }
     for (number, row) in &loaded.heads {
-        let last = crate::log::last_hash(db, ledger, &row.chain, *number)
+        let Some(last) = row.state.size().checked_sub(1) else {
+            continue;
+        };
+        let last = crate::log::hash_at(db, ledger, &row.chain, *number, Sequence::new(last))
             .map_err(|error| error.to_string())?;
-        let empty = row.state.size() == 0;
-        if !empty && last != Some((row.state.size(), row.state.head())) {
+        if last != Some(row.state.head()) {
             return Err(format!("the end of chain `{}` is not its head", row.chain));
         }
     }

@@ -1,16 +1,14 @@
 //! The RFC 6962 tree of one chain, as it grows: its frontier, and the complete subtrees of 256 leaves and more.
 //!
-//! Hashes of level 8 and up are stored, one sled key for each (one per 128 events); below that they are hashed again from the
-//! events, which is cheaper than keeping them.
+//! Hashes of levels 8, 16 and so on are stored, in tiles; those between are made from them, and those below level 8 are hashed
+//! again from the events, which is cheaper than keeping them.
 
 use countersign_chain::TreeHead;
 use countersign_chain::merkle::{Frontier, Node, Subtree, leaf_hash};
 use serde::{Deserialize, Serialize};
 
 use crate::Entry;
-
-/// Subtrees of this level and above are stored: the leaves of tiles of level 1.
-pub(crate) const STORED_LEVEL: u32 = 8;
+use crate::log::tiles;
 
 /// The tree of a chain up to some size.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
@@ -37,7 +35,7 @@ impl Tree {
                 self.frontier.push_completing(
                     leaf_hash(&entry.record().header),
                     |level, index, node| {
-                        if level >= STORED_LEVEL {
+                        if tiles::stored(level) {
                             fresh.push((Subtree { level, index }, node));
                         }
                     },
@@ -54,8 +52,13 @@ impl Tree {
             .map(|fresh| fresh.1)
     }
 
-    /// The stored subtrees that are not in the log yet; they are then taken for stored.
-    pub(crate) fn take_fresh(&mut self) -> Vec<(Subtree, Node)> {
-        std::mem::take(&mut self.fresh)
+    /// The stored subtrees that are not in the log yet, oldest first.
+    pub(crate) fn fresh_nodes(&self) -> &[(Subtree, Node)] {
+        &self.fresh
+    }
+
+    /// The oldest so many of them are in the log now.
+    pub(crate) fn stored(&mut self, nodes: usize) {
+        self.fresh.drain(..nodes.min(self.fresh.len()));
     }
 }

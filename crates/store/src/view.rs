@@ -12,6 +12,7 @@ use tokio::sync::watch;
 use crate::log::Log;
 use crate::log::heads::HeadRow;
 use crate::log::keys::Number;
+use crate::log::row_blocks::Changed;
 use crate::status::Board;
 use crate::tree::Tree;
 use crate::{Checkpoint, Entry, Error, Position};
@@ -19,8 +20,8 @@ use crate::{Checkpoint, Entry, Error, Position};
 /// Events of a chain that stay in memory after the log has them, for readers who follow closely.
 const KEPT_EVENTS: usize = 16;
 
-/// Rows by their whole key; `None`: deleted.
-pub(crate) type ChangedRows = BTreeMap<Vec<u8>, Option<Vec<u8>>>;
+/// Changed rows by what their blocks' keys begin with.
+pub(crate) type ChangedRows = BTreeMap<Vec<u8>, Changed>;
 
 /// The durable state of all chains.
 #[derive(Debug)]

@@ -40,6 +40,16 @@ pub(crate) fn decode(mut payload: &[u8]) -> Option<Vec<Record>> {
     Some(records)
 }
 
+/// The bytes E of each event of a payload, as far as it is well formed.
+pub(crate) fn headers(mut payload: &[u8]) -> impl Iterator<Item = &[u8]> {
+    std::iter::from_fn(move || {
+        let header = take(&mut payload)?;
+        take(&mut payload)?;
+        take(&mut payload)?;
+        Some(header)
+    })
+}
+
 fn absence(reason: &[u8]) -> Option<Absence> {
     std::str::from_utf8(reason).ok()?.parse().ok()
 }

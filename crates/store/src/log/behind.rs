@@ -2,8 +2,8 @@
 //! writes it to sled.
 //!
 //! Opening a ledger runs [`Behind::absorb`] over the part of the journal that sled lacks; a running ledger runs it over what the
-//! writer hands over. There is no other recovery. Everything of one [`Behind::apply`] changes in one sled batch: blocks, heads,
-//! indexes, tree, rows, and the position that says how far the journal is taken in.
+//! writer hands over. There is no other recovery. Everything of one [`Behind::log`] changes in one sled batch: heads, indexes,
+//! tree, rows, and the position that says how far the journal is taken in. Full blocks of events are there before.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::path::PathBuf;
@@ -19,18 +19,18 @@ use super::heads::{Accepted, Damage, event_place};
 use super::keys;
 use super::loaded::{Loaded, LogPosition};
 use super::project::Projector;
-use super::runs::IndexWriter;
-use super::{COMMAND_BYTES, EVENT_BYTES, open, recorded};
+use super::run_writer::IndexWriter;
+use super::{COMMAND_BYTES, EVENT_BYTES, open, recorded, values};
 use crate::view::{Chain, View};
 use crate::write::chains::Marks;
 use crate::{Blobs, Entry, Error, Position};
 
-/// Events that are written to sled together at most, and how long fewer may wait for more.
-const APPLY_EVENTS: usize = 2048;
-const APPLY_AFTER: Duration = Duration::from_millis(50);
-/// How much may be applied before sled is made durable, and how long less may wait.
-const SYNC_BYTES: u64 = 16 * 1024 * 1024;
-const SYNC_AFTER: Duration = Duration::from_secs(1);
+/// How much of the journal is taken in before the position in sled moves, and how long less may wait. Until then readers are
+/// served from memory, and a crash costs reading as much again.
+const LOG_BYTES: u64 = 16 * 1024 * 1024;
+const LOG_AFTER: Duration = Duration::from_secs(1);
+/// Events that a projection catches up with at a time.
+const CATCH_UP_EVENTS: u64 = 16 * 1024;
 
 /// The state of the log's thread.
 #[derive(Debug)]
@@ -48,8 +48,8 @@ pub(crate) struct Behind {
     marks: Marks,
     /// The last frame that was absorbed.
     absorbed: LogPosition,
-    pending: usize,
-    unsynced: Position,
+    /// Everything before this position is in sled, durably.
+    logged: Position,
 }
 
 impl Behind {
@@ -88,8 +88,7 @@ impl Behind {
             projector,
             marks,
             absorbed: loaded.position,
-            pending: 0,
-            unsynced: Position::new(loaded.position.end),
+            logged: Position::new(loaded.position.end),
         }
     }
 
@@ -105,32 +104,23 @@ impl Behind {
     /// Runs until the ledger is closed or abandoned.
     pub(crate) fn run(&mut self, handover: &Handover) -> Result<(), Error> {
         let mut inbox = VecDeque::new();
-        let mut applied = Instant::now();
-        let mut synced = Instant::now();
+        let mut since = Instant::now();
         loop {
-            let dirty = self.absorbed.end > self.unsynced.get();
-            let patience = match (self.pending > 0, dirty) {
-                (true, _) => Some(APPLY_AFTER.saturating_sub(applied.elapsed())),
-                (false, true) => Some(SYNC_AFTER.saturating_sub(synced.elapsed())),
-                (false, false) => None,
-            };
+            let patience = self
+                .is_behind()
+                .then(|| LOG_AFTER.saturating_sub(since.elapsed()));
             match handover.take(&mut inbox, patience) {
                 Woken::End(Ending::Abandon) => return Ok(()),
-                Woken::End(Ending::Finish) => {
-                    self.apply()?;
-                    return self.sync();
-                }
+                Woken::End(Ending::Finish) => return self.log(),
                 Woken::Work => {
-                    if self.pending == 0 {
-                        applied = Instant::now();
-                    }
-                    if !dirty {
-                        synced = Instant::now();
+                    if !self.is_behind() {
+                        since = Instant::now();
                     }
                     while let Some(written) = inbox.pop_front() {
                         self.absorb(&written)?;
-                        if self.pending >= APPLY_EVENTS {
-                            self.apply()?;
+                        if self.behind_bytes() >= LOG_BYTES {
+                            self.log()?;
+                            since = Instant::now();
                         }
                     }
                     self.view
@@ -139,16 +129,19 @@ impl Behind {
                 }
                 Woken::Nothing => {}
             }
-            if self.pending > 0 && applied.elapsed() >= APPLY_AFTER {
-                self.apply()?;
-            }
-            let behind = self.absorbed.end.saturating_sub(self.unsynced.get());
-            if behind > SYNC_BYTES || (behind > 0 && synced.elapsed() >= SYNC_AFTER) {
-                self.apply()?;
-                self.sync()?;
-                synced = Instant::now();
+            if self.is_behind() && since.elapsed() >= LOG_AFTER {
+                self.log()?;
             }
         }
+    }
+
+    /// Bytes of the journal that were taken in and are not in sled.
+    const fn behind_bytes(&self) -> u64 {
+        self.absorbed.end.saturating_sub(self.logged.get())
+    }
+
+    const fn is_behind(&self) -> bool {
+        self.behind_bytes() > 0
     }
 
     /// Takes in one durable frame.
@@ -166,7 +159,6 @@ impl Behind {
             frame: place.at.get(),
             crc: place.crc,
         };
-        self.pending = self.pending.saturating_add(1);
         Ok(())
     }
 
@@ -183,8 +175,8 @@ impl Behind {
         if !damaged {
             written.publish();
         }
-        if self.pending >= APPLY_EVENTS {
-            self.apply()
+        if self.behind_bytes() >= LOG_BYTES {
+            self.log()
         } else {
             Ok(())
         }
@@ -222,9 +214,10 @@ impl Behind {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .absorb(entries);
-        followed.open.extend(entries.iter().cloned());
+        for entry in entries {
+            followed.add(&self.view.log.db, entry.record())?;
+        }
         self.touched.insert(chain.id.clone());
-        self.pending = self.pending.saturating_add(entries.len());
         self.index(chain, entries, written);
         for entry in entries {
             if chain.id.is_platform() {
@@ -263,11 +256,8 @@ impl Behind {
         }
     }
 
-    /// Writes everything that was absorbed to sled, in one batch.
-    pub(crate) fn apply(&mut self) -> Result<(), Error> {
-        if self.pending == 0 {
-            return Ok(());
-        }
+    /// Writes everything that was absorbed to sled, in one batch, and makes it durable; only then does its position count.
+    pub(crate) fn log(&mut self) -> Result<(), Error> {
         let view = Arc::clone(&self.view);
         let db = &view.log.db;
         let mut batch = sled::Batch::default();
@@ -276,46 +266,34 @@ impl Behind {
             let Some(followed) = self.chains.get_mut(id) else {
                 continue;
             };
-            followed.write_blocks(db, &mut batch)?;
-            let row = followed.row(
-                if id.is_platform() {
-                    self.marks
-                } else {
-                    Marks::default()
-                },
-                &mut batch,
-            );
-            let bytes = serde_json::to_vec(&row)
-                .map_err(|error| Error::Log(std::io::Error::from(error).into()))?;
-            batch.insert(keys::head(followed.chain.number), bytes);
+            let marks = if id.is_platform() {
+                self.marks
+            } else {
+                Marks::default()
+            };
+            let row = json(&followed.stage(db, &mut batch, marks)?)?;
+            values::put(&mut batch, &keys::head(followed.chain.number), &row);
         }
         self.commands
-            .stage(&view.log.commands, db, &mut batch, &self.fresh_commands)?;
+            .stage(&view.log.commands, db, &mut batch, &mut self.fresh_commands)?;
         self.events
-            .stage(&view.log.events, db, &mut batch, &self.fresh_events)?;
+            .stage(&view.log.events, db, &mut batch, &mut self.fresh_events)?;
         self.projector.stage(&view, &mut batch)?;
-        let position = serde_json::to_vec(&self.absorbed)
-            .map_err(|error| Error::Log(std::io::Error::from(error).into()))?;
+        let position = values::seal(keys::POSITION, &json(&self.absorbed)?);
         batch.insert(keys::POSITION, position);
         db.apply_batch(batch)?;
 
         self.commands.settle(&view.log.commands);
         self.events.settle(&view.log.events);
         self.projector.settle(&view);
-        self.fresh_commands.clear();
-        self.fresh_events.clear();
-        self.pending = 0;
-        for followed in touched.iter().filter_map(|id| self.chains.get(id)) {
-            followed.chain.forget(followed.state.size());
+        for id in &touched {
+            if let Some(followed) = self.chains.get_mut(id) {
+                followed.settle();
+            }
         }
-        Ok(())
-    }
-
-    /// Makes what was applied durable; only then does its position count.
-    pub(crate) fn sync(&mut self) -> Result<(), Error> {
-        open::sync(&self.view.log.db, &self.dir)?;
-        self.unsynced = Position::new(self.absorbed.end);
-        self.view.set_logged(self.unsynced);
+        open::sync(db, &self.dir)?;
+        self.logged = Position::new(self.absorbed.end);
+        view.set_logged(self.logged);
         Ok(())
     }
 
@@ -327,10 +305,17 @@ impl Behind {
             .map(|followed| Arc::clone(&followed.chain))
             .collect();
         for chain in chains {
-            self.projector.catch_up(&self.view, &chain)?;
-            self.pending = self.pending.saturating_add(1);
-            self.apply()?;
+            while self
+                .projector
+                .catch_up(&self.view, &chain, CATCH_UP_EVENTS)?
+            {
+                self.log()?;
+            }
         }
         Ok(())
     }
+}
+
+fn json(value: &impl serde::Serialize) -> Result<Vec<u8>, Error> {
+    serde_json::to_vec(value).map_err(|error| Error::Log(std::io::Error::from(error).into()))
 }

@@ -1,6 +1,8 @@
-//! One chain as the log's thread sees it: its state, what is not in sled yet, and its blocks that are not full.
+//! One chain as the log's thread sees it: its state, and the block at its end that is not full.
 //!
-//! Blocks are written small, as events come, and packed into full ones when there are enough of them.
+//! A full block is written as soon as the next event does not fit, before the log's position counts it: it holds nothing but
+//! durable events, so it does no harm if the process ends there. The block at the end is written when the position moves, and
+//! then leaves memory until the chain goes on.
 
 use std::sync::{Arc, PoisonError};
 
@@ -10,29 +12,31 @@ use serde::{Deserialize, Serialize};
 
 use super::blocks::{self, BLOCK_BYTES, BLOCK_EVENTS};
 use super::heads::{Damage, HeadRow};
-use super::keys;
+use super::tiles;
+use crate::Error;
+use crate::journal::frame::take;
+use crate::journal::record;
 use crate::view::Chain;
 use crate::write::chains::Marks;
-use crate::{Entry, Error};
 
 /// One chain as the log's thread sees it.
 #[derive(Debug)]
 pub(crate) struct Followed {
     pub(crate) chain: Arc<Chain>,
     pub(crate) state: ChainState,
-    /// Events that are not in sled yet.
-    pub(crate) open: Vec<Entry>,
-    /// Blocks at the end of the chain that will be packed together.
-    small: Vec<Small>,
+    end: End,
+    /// The events of the block at the end; `None` while they are in sled alone.
+    raw: Option<Vec<u8>>,
+    /// Hashes of its tree that were staged.
+    staged_nodes: usize,
     pub(crate) damaged: Option<Damage>,
 }
 
-/// A block that is not full.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Small {
-    first: Sequence,
-    events: usize,
-    bytes: usize,
+/// The block at the end of a chain.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub(crate) struct End {
+    first: u64,
+    events: u64,
 }
 
 impl Followed {
@@ -41,8 +45,9 @@ impl Followed {
         Self {
             state: ChainState::genesis(ledger, &chain.id),
             chain,
-            open: Vec::new(),
-            small: Vec::new(),
+            end: End::default(),
+            raw: None,
+            staged_nodes: 0,
             damaged: None,
         }
     }
@@ -52,131 +57,113 @@ impl Followed {
         Self {
             chain,
             state: row.state,
-            open: Vec::new(),
-            small: row.small,
+            end: row.end,
+            raw: None,
+            staged_nodes: 0,
             damaged: row.damaged,
         }
     }
 
-    /// What the log keeps about the chain; what its tree completed goes into the batch.
-    pub(crate) fn row(&self, marks: Marks, batch: &mut sled::Batch) -> HeadRow {
-        let mut tree = self
-            .chain
-            .tree
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        for (subtree, node) in tree.take_fresh() {
-            batch.insert(keys::node(self.chain.number, subtree), node.as_slice());
+    /// Adds the next event to the block at the end; a block that has no room for it is written.
+    pub(crate) fn add(&mut self, db: &sled::Db, event: &Record) -> Result<(), Error> {
+        let mut raw = match self.raw.take() {
+            Some(raw) => raw,
+            None => self.load(db)?,
+        };
+        let before = raw.len();
+        record::encode(&mut raw, event);
+        let full = self.end.events >= BLOCK_EVENTS || raw.len() > BLOCK_BYTES;
+        if before > 0 && full {
+            let event = raw.split_off(before);
+            let mut batch = sled::Batch::default();
+            blocks::write(&mut batch, self.chain.number, self.first(), &raw)?;
+            db.apply_batch(batch)?;
+            raw = event;
+            self.end = End {
+                first: self.end.first.saturating_add(self.end.events),
+                events: 0,
+            };
         }
-        HeadRow {
-            chain: self.chain.id.clone(),
-            state: self.state.clone(),
-            tree: tree.clone(),
-            recorded: self.chain.recorded(),
-            checkpoint: self.chain.checkpoint(),
-            small: self.small.clone(),
-            damaged: self.damaged.clone(),
-            marks,
-        }
+        self.end.events = self.end.events.saturating_add(1);
+        self.raw = Some(raw);
+        Ok(())
     }
 
-    /// Writes the open events as small blocks, or packs them with the small ones before into full blocks.
-    pub(crate) fn write_blocks(
+    /// Writes the block at the end and what the tree completed; returns what the log keeps about the chain.
+    pub(crate) fn stage(
         &mut self,
         db: &sled::Db,
         batch: &mut sled::Batch,
-    ) -> Result<(), Error> {
-        if self.open.is_empty() {
-            return Ok(());
+        marks: Marks,
+    ) -> Result<HeadRow, Error> {
+        if let Some(raw) = self.raw.take() {
+            blocks::write(batch, self.chain.number, self.first(), &raw)?;
         }
-        let events = self
-            .small
-            .iter()
-            .map(|small| small.events)
-            .sum::<usize>()
-            .saturating_add(self.open.len());
-        let bytes = self.small.iter().map(|small| small.bytes).sum::<usize>()
-            + self.open.iter().map(Entry::bytes).sum::<usize>();
-        let mut packer = Packer::new(
-            self.chain.number,
-            self.open.first().map_or(0, |entry| entry.sequence().get()),
-        );
-        if events >= BLOCK_EVENTS || bytes >= BLOCK_BYTES {
-            let small = std::mem::take(&mut self.small);
-            let read = |small: &Small| {
-                blocks::read_whole(db, self.chain.number, small.first, small.events)
+        // Whoever asks for a root may let the tree grow further at any time: what is staged is what this copy completed.
+        let tree = self
+            .chain
+            .tree
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone();
+        self.staged_nodes = tree.fresh_nodes().len();
+        tiles::write(db, batch, self.chain.number, tree.fresh_nodes())?;
+        Ok(HeadRow {
+            chain: self.chain.id.clone(),
+            state: self.state.clone(),
+            tree,
+            recorded: self.chain.recorded(),
+            checkpoint: self.chain.checkpoint(),
+            end: self.end,
+            damaged: self.damaged.clone(),
+            marks,
+        })
+    }
+
+    /// What was staged is in sled.
+    pub(crate) fn settle(&mut self) {
+        let staged = std::mem::take(&mut self.staged_nodes);
+        self.chain
+            .tree
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .stored(staged);
+        self.chain.forget(self.state.size());
+    }
+
+    const fn first(&self) -> Sequence {
+        Sequence::new(self.end.first)
+    }
+
+    /// The events of the block at the end as the log holds them. After a crash it may hold more than the position counts.
+    fn load(&mut self, db: &sled::Db) -> Result<Vec<u8>, Error> {
+        if self.end.events == 0 {
+            return Ok(Vec::new());
+        }
+        let stored = blocks::read_raw(db, self.chain.number, self.first())?
+            .filter(|(first, _)| first.get() == self.end.first)
+            .and_then(|(_, raw)| front(raw, self.end.events));
+        Ok(stored.unwrap_or_else(|| {
+            // It stays as it is: whoever reads it heals it. The chain goes on in a new block.
+            self.end = End {
+                first: self.end.first.saturating_add(self.end.events),
+                events: 0,
             };
-            // A block that cannot be read stays as it is: whoever reads it heals it.
-            if let Some(blocks) = small
-                .iter()
-                .map(read)
-                .collect::<Result<Option<Vec<_>>, _>>()?
-            {
-                packer.next = small.first().map_or(packer.next, |small| small.first.get());
-                for small in &small {
-                    blocks::remove(batch, db, self.chain.number, small.first)?;
-                }
-                for record in blocks.iter().flatten() {
-                    packer.add(record, batch)?;
-                }
-            }
-        }
-        for entry in self.open.drain(..) {
-            packer.add(entry.record(), batch)?;
-        }
-        self.small.extend(packer.finish(batch)?);
-        Ok(())
+            Vec::new()
+        }))
     }
 }
 
-/// Collects events into blocks and writes the full ones.
-struct Packer {
-    chain: keys::Number,
-    first: u64,
-    next: u64,
-    raw: Vec<u8>,
-}
-
-impl Packer {
-    const fn new(chain: keys::Number, first: u64) -> Self {
-        Self {
-            chain,
-            first,
-            next: first,
-            raw: Vec::new(),
+/// The first so many events of a block.
+fn front(mut raw: Vec<u8>, events: u64) -> Option<Vec<u8>> {
+    let mut rest = raw.as_slice();
+    for _ in 0..events {
+        // E, salt and B.
+        for _ in 0..3 {
+            take(&mut rest)?;
         }
     }
-
-    fn add(&mut self, record: &Record, batch: &mut sled::Batch) -> Result<(), Error> {
-        if self.raw.is_empty() {
-            self.first = self.next;
-        }
-        let event = blocks::raw([record]);
-        let full = self.next.saturating_sub(self.first) >= BLOCK_EVENTS as u64;
-        if !self.raw.is_empty()
-            && (full || self.raw.len().saturating_add(event.len()) > BLOCK_BYTES)
-        {
-            blocks::write(batch, self.chain, Sequence::new(self.first), &self.raw)?;
-            self.raw.clear();
-            self.first = self.next;
-        }
-        self.raw.extend_from_slice(&event);
-        self.next = self.next.saturating_add(1);
-        Ok(())
-    }
-
-    /// Writes what is left; a block that is not full is given back.
-    fn finish(self, batch: &mut sled::Batch) -> Result<Option<Small>, Error> {
-        if self.raw.is_empty() {
-            return Ok(None);
-        }
-        blocks::write(batch, self.chain, Sequence::new(self.first), &self.raw)?;
-        let events = usize::try_from(self.next.saturating_sub(self.first)).unwrap_or(usize::MAX);
-        let small = Small {
-            first: Sequence::new(self.first),
-            events,
-            bytes: self.raw.len(),
-        };
-        Ok((events < BLOCK_EVENTS && self.raw.len() < BLOCK_BYTES).then_some(small))
-    }
+    let kept = raw.len().saturating_sub(rest.len());
+    raw.truncate(kept);
+    Some(raw)
 }

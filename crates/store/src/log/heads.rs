@@ -5,7 +5,7 @@ use countersign_ids::{ChainId, RequestDigest, Sequence};
 use serde::{Deserialize, Serialize};
 
 use super::COMMAND_BYTES;
-use super::followed::Small;
+use super::followed::End;
 use super::keys::Number;
 use crate::tree::Tree;
 use crate::write::chains::Marks;
@@ -19,8 +19,8 @@ pub(crate) struct HeadRow {
     pub(crate) tree: Tree,
     pub(crate) recorded: u64,
     pub(crate) checkpoint: Option<Checkpoint>,
-    /// Blocks at the end of the chain that are not full.
-    pub(crate) small: Vec<Small>,
+    /// The block at the end of the chain.
+    pub(crate) end: End,
     /// The first event that did not verify: the chain ends before it and is read-only.
     pub(crate) damaged: Option<Damage>,
     /// On the platform chain only: what other chains refer to.

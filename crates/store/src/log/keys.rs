@@ -5,15 +5,15 @@
 //! | `M` | | format and ledger id |
 //! | `P` | | how far into the journal the log reaches |
 //! | `h` | chain number (4) | head of the chain |
-//! | `b` | chain number (4), first sequence (8), part (1) | block of events, compressed |
-//! | `n` | chain number (4), level (1), index (8) | hash of a complete subtree |
+//! | `b` | chain number (4), first sequence (8) | block of events, compressed |
+//! | `n` | chain number (4), level (1), index (8) | tile: the hashes of up to 256 complete subtrees |
 //! | `c`, `i` | see `runs` | where a command id, an event id is |
 //! | `p` | projection, 0, chain | how far it is folded |
-//! | `r` | projection, 0, chain, 0, row key | row |
+//! | `r` | projection, 0, chain, 0, key of the first row | block of rows, compressed |
 //!
-//! Chain numbers are the log's own, in order of first appearance; they are not in any hash.
+//! How values lie under these keys is `values`: `h`, `b`, `c` and `i` in pieces, the others whole. Chain numbers are the log's
+//! own, in order of first appearance; they are not in any hash.
 
-use countersign_chain::merkle::Subtree;
 use countersign_ids::{ChainId, Sequence};
 
 pub(crate) const META: &[u8] = b"M";
@@ -31,29 +31,28 @@ pub(crate) fn head(chain: Number) -> Vec<u8> {
     [HEADS, &chain.to_be_bytes()].concat()
 }
 
-pub(crate) fn block(chain: Number, first: Sequence, part: u8) -> Vec<u8> {
+pub(crate) fn block(chain: Number, first: Sequence) -> Vec<u8> {
     [
         b"b".as_slice(),
         &chain.to_be_bytes(),
         &first.get().to_be_bytes(),
-        &[part],
     ]
     .concat()
 }
 
-/// The first sequence and the part in a block's key.
-pub(crate) fn block_place(key: &[u8]) -> Option<(Sequence, u8)> {
-    let (first, part) = key.get(5..)?.split_first_chunk::<8>()?;
-    Some((Sequence::new(u64::from_be_bytes(*first)), *part.first()?))
+/// The first sequence in a block's key.
+pub(crate) fn block_first(key: &[u8]) -> Option<Sequence> {
+    let first = key.get(5..)?.first_chunk()?;
+    Some(Sequence::new(u64::from_be_bytes(*first)))
 }
 
-pub(crate) fn node(chain: Number, subtree: Subtree) -> Vec<u8> {
-    let level = u8::try_from(subtree.level).unwrap_or(u8::MAX);
+/// A tile: of level 1 are the hashes of subtrees of 256 events, of level 2 those of 65,536.
+pub(crate) fn tile(chain: Number, level: u8, index: u64) -> Vec<u8> {
     [
         b"n".as_slice(),
         &chain.to_be_bytes(),
         &[level],
-        &subtree.index.to_be_bytes(),
+        &index.to_be_bytes(),
     ]
     .concat()
 }
@@ -68,7 +67,7 @@ pub(crate) fn folded(projection: &str, chain: &ChainId) -> Vec<u8> {
     .concat()
 }
 
-/// All rows of a projection in one chain: the key of the row follows.
+/// All rows of a projection in one chain: the key of a block's first row follows.
 pub(crate) fn rows(projection: &str, chain: &ChainId) -> Vec<u8> {
     [
         ROWS,
@@ -87,7 +86,7 @@ pub(crate) fn folded_place(key: &[u8]) -> Option<(String, ChainId)> {
     Some((projection.to_owned(), chain.parse().ok()?))
 }
 
-/// The projection and chain in the key of a row, and the row's own key.
+/// The projection and chain in the key of a block of rows, and the key of its first row.
 pub(crate) fn row_place(key: &[u8]) -> Option<((String, ChainId), Vec<u8>)> {
     let mut parts = key.strip_prefix(ROWS)?.splitn(3, |byte| *byte == 0);
     let projection = std::str::from_utf8(parts.next()?).ok()?.to_owned();

@@ -13,10 +13,16 @@ pub(crate) mod loaded;
 pub(crate) mod open;
 pub(crate) mod project;
 pub(crate) mod recorded;
+pub(crate) mod row_blocks;
+pub(crate) mod run_block;
+pub(crate) mod run_writer;
 pub(crate) mod runs;
+pub(crate) mod tiles;
+pub(crate) mod values;
 
+use countersign_chain::merkle::{Node, leaf_hash};
 use countersign_chain::{Header, Record};
-use countersign_ids::{ChainId, CommandId, EventHash, LedgerId, Sequence};
+use countersign_ids::{ChainId, CommandId, EventHash, EventId, LedgerId, Sequence};
 
 use crate::disk::Part;
 use crate::entry::verify_run;
@@ -26,7 +32,7 @@ use crate::journal::{Kind, Position};
 use crate::view::Chain;
 
 use crate::{Entry, Error, Layout};
-use heads::Accepted;
+use heads::{Accepted, event_of};
 
 /// Width of what the command index holds: see `heads::Accepted`.
 pub(crate) const COMMAND_BYTES: usize = 41;
@@ -61,11 +67,22 @@ impl Log {
 
     /// The command that has this id, if it was accepted; the open group's commands included.
     pub(crate) fn command(&self, id: &CommandId) -> Result<Option<Accepted>, Error> {
-        Ok(self
-            .commands
-            .get(&self.db, id.as_bytes())?
-            .as_ref()
-            .map(Accepted::from_bytes))
+        let found = self.sound(self.commands.get(&self.db, id.as_bytes()))?;
+        Ok(found.as_ref().map(Accepted::from_bytes))
+    }
+
+    /// Where the event with this id is, as far as the index was written.
+    pub(crate) fn event(&self, id: &EventId) -> Result<Option<(keys::Number, Sequence)>, Error> {
+        let found = self.sound(self.events.get(&self.db, id.uuid().as_bytes()))?;
+        Ok(found.as_ref().and_then(event_of))
+    }
+
+    /// An index that is not what was written cannot say that something is new: the log must be made again.
+    fn sound<T>(&self, found: Result<T, Error>) -> Result<T, Error> {
+        if found.is_err() {
+            self.mark_damaged()?;
+        }
+        found
     }
 
     /// Up to `limit` events from `from` on, verified.
@@ -102,6 +119,30 @@ impl Log {
             next = next.saturating_add(taken as u64);
         }
         Ok(entries)
+    }
+
+    /// The leaf hashes of up to `limit` events from `from` on, of the bytes as they stand there: nothing is verified.
+    pub(crate) fn leaves(
+        &self,
+        chain: &Chain,
+        from: u64,
+        limit: usize,
+    ) -> Result<Vec<Node>, Error> {
+        let mut leaves = Vec::with_capacity(limit);
+        let mut next = from;
+        while leaves.len() < limit {
+            let found = blocks::read_raw(&self.db, chain.number, Sequence::new(next))?;
+            let Some((first, raw)) = found else { break };
+            let skip = usize::try_from(next.saturating_sub(first.get())).unwrap_or(usize::MAX);
+            let before = leaves.len();
+            let headers = record::headers(&raw).skip(skip);
+            leaves.extend(headers.take(limit - before).map(leaf_hash));
+            if leaves.len() == before {
+                break;
+            }
+            next = from.saturating_add(leaves.len() as u64);
+        }
+        Ok(leaves)
     }
 
     /// The same from the journal: every frame is read, so this is for healing only.
@@ -146,20 +187,21 @@ impl Log {
     }
 }
 
-/// The size of a chain in the log and the hash of its last event.
-pub(crate) fn last_hash(
+/// The hash of one event in the log, verified for itself.
+pub(crate) fn hash_at(
     db: &sled::Db,
     ledger: &LedgerId,
     chain: &ChainId,
     number: keys::Number,
-) -> Result<Option<(u64, EventHash)>, Error> {
-    let Some((first, records)) = blocks::read(db, number, Sequence::new(u64::MAX))? else {
+    sequence: Sequence,
+) -> Result<Option<EventHash>, Error> {
+    let Some((first, records)) = blocks::read(db, number, sequence)? else {
         return Ok(None);
     };
-    let entries = verify_run(ledger, chain, first.get(), None, records)?;
-    Ok(entries
-        .last()
-        .map(|entry| (entry.sequence().get().saturating_add(1), entry.hash())))
+    let skip = usize::try_from(sequence.get().saturating_sub(first.get())).unwrap_or(usize::MAX);
+    let one = records.into_iter().skip(skip).take(1).collect();
+    let entries = verify_run(ledger, chain, sequence.get(), None, one)?;
+    Ok(entries.first().map(Entry::hash))
 }
 
 /// Whether the log was found damaged since it was made.

@@ -13,7 +13,9 @@ use super::keys;
 use crate::Error;
 use crate::disk::{Disk, Part};
 
-const CACHE_BYTES: u64 = 64 * 1024 * 1024;
+const CACHE_BYTES: u64 = 32 * 1024 * 1024;
+/// What the keys and values mean; a log of another format is set aside and made again from the journal.
+const FORMAT: u32 = 2;
 /// How long an earlier handle of this process may take to let go of sled's own lock.
 const RELEASE_WAIT: Duration = Duration::from_secs(10);
 
@@ -27,7 +29,7 @@ pub(crate) fn open(dir: &Path, ledger: &LedgerId) -> Result<Result<sled::Db, Str
         Ok(db) => db,
         Err(reason) => return Ok(Err(reason)),
     };
-    let meta = format!("1 {ledger}");
+    let meta = format!("{FORMAT} {ledger}");
     match db.get(keys::META) {
         Ok(Some(stored)) if stored == meta.as_bytes() => {}
         Ok(None) if fresh => {

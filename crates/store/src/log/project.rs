@@ -8,11 +8,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use countersign_events::Event;
-use countersign_ids::ChainId;
+use countersign_ids::{ChainId, Sequence};
 use countersign_projections::{Change, Folded, Projection, Rows, Stop};
 use serde::{Deserialize, Serialize};
 
-use super::keys;
+use super::{keys, row_blocks, values};
 use crate::options::Projections;
 use crate::status::chain_of;
 use crate::view::{Chain, ChangedRows, View};
@@ -34,6 +34,8 @@ pub(crate) struct Projector {
     folds: BTreeMap<(String, ChainId), Fold>,
     stopped: BTreeSet<(String, ChainId)>,
     touched: BTreeSet<(String, ChainId)>,
+    /// Rows that could not be staged and stay in memory.
+    kept: BTreeSet<Vec<u8>>,
 }
 
 impl std::fmt::Debug for Projector {
@@ -47,12 +49,8 @@ impl std::fmt::Debug for Projector {
 impl Projector {
     pub(crate) fn load(db: &sled::Db, projections: &Projections) -> Result<Self, Error> {
         let mut folds = BTreeMap::new();
-        for item in db.scan_prefix(keys::FOLDED) {
-            let (key, value) = item?;
-            let place = keys::folded_place(&key);
-            if let (Some(place), Ok(fold)) = (place, serde_json::from_slice(&value)) {
-                folds.insert(place, fold);
-            }
+        for (place, fold) in stored_folds(db)? {
+            folds.insert(place, fold.ok_or_else(row_blocks::damaged)?);
         }
         let projections = projections.make().into_iter().map(Arc::from).collect();
         Ok(Self {
@@ -60,6 +58,7 @@ impl Projector {
             folds,
             stopped: BTreeSet::new(),
             touched: BTreeSet::new(),
+            kept: BTreeSet::new(),
         })
     }
 
@@ -117,8 +116,15 @@ impl Projector {
         Ok(())
     }
 
-    /// Folds what a projection missed: it is new, has another version, or was stopped.
-    pub(crate) fn catch_up(&mut self, view: &View, chain: &Chain) -> Result<(), Error> {
+    /// Folds what projections missed: they are new, have another version, or were stopped. `true` once `limit` events were
+    /// folded: there may be more.
+    pub(crate) fn catch_up(
+        &mut self,
+        view: &View,
+        chain: &Chain,
+        limit: u64,
+    ) -> Result<bool, Error> {
+        let mut left = limit;
         for projection in self.projections.clone() {
             let key = (projection.name().to_owned(), chain.id.clone());
             let fresh = Fold {
@@ -127,7 +133,8 @@ impl Projector {
             };
             let fold = *self.folds.entry(key.clone()).or_insert(fresh);
             if fold.version != projection.version() {
-                clear(view, &keys::rows(projection.name(), &chain.id))?;
+                // The old version stays on record until its rows are gone.
+                row_blocks::clear(&view.log.db, &keys::rows(projection.name(), &chain.id))?;
                 self.folds.insert(key.clone(), fresh);
                 self.touched.insert(key.clone());
             }
@@ -136,33 +143,46 @@ impl Projector {
                 if next >= chain.size() || self.stopped.contains(&key) {
                     break;
                 }
+                if left == 0 {
+                    return Ok(true);
+                }
                 for entry in view.read(chain, next, CATCH_UP_EVENTS)? {
                     let event = decode(&entry);
                     self.fold_one(view, chain, projection.as_ref(), &entry, event.as_ref())?;
+                    left = left.saturating_sub(1);
                 }
             }
         }
-        Ok(())
+        Ok(false)
     }
 
     /// Adds changed rows and checkpoints to the batch.
     pub(crate) fn stage(&mut self, view: &View, batch: &mut sled::Batch) -> Result<(), Error> {
-        for (key, value) in view
-            .rows
-            .read()
-            .unwrap_or_else(PoisonError::into_inner)
-            .iter()
-        {
-            match value {
-                Some(value) => batch.insert(key.as_slice(), value.as_slice()),
-                None => batch.remove(key.as_slice()),
+        let rows = view.rows.read().unwrap_or_else(PoisonError::into_inner);
+        for (prefix, changed) in rows.iter() {
+            if self.kept.contains(prefix)
+                || row_blocks::stage(&view.log.db, batch, prefix, changed)?
+            {
+                continue;
+            }
+            // What is in memory is right and goes on being served; the log is made again when the ledger is opened next.
+            view.log.mark_damaged()?;
+            self.kept.insert(prefix.clone());
+            if let Some((key, _)) = keys::row_place(prefix) {
+                let next = self.folds.get(&key).map_or(0, |fold| fold.next);
+                let reason = chain_of(&row_blocks::damaged());
+                view.board
+                    .projection_stopped(&key.0, &key.1, Sequence::new(next), &reason);
+                self.touched.remove(&key);
+                self.stopped.insert(key);
             }
         }
         for key in std::mem::take(&mut self.touched) {
             if let Some(fold) = self.folds.get(&key) {
                 let value = serde_json::to_vec(fold)
                     .map_err(|error| Error::Log(std::io::Error::from(error).into()))?;
-                batch.insert(keys::folded(&key.0, &key.1), value);
+                let key = keys::folded(&key.0, &key.1);
+                batch.insert(key.as_slice(), values::seal(&key, &value));
             }
         }
         Ok(())
@@ -173,8 +193,25 @@ impl Projector {
         view.rows
             .write()
             .unwrap_or_else(PoisonError::into_inner)
-            .clear();
+            .retain(|prefix, _| self.kept.contains(prefix));
     }
+}
+
+/// How far each projection is in each chain; `None` where that is not what was written.
+pub(crate) fn stored_folds(
+    db: &sled::Db,
+) -> Result<BTreeMap<(String, ChainId), Option<Fold>>, Error> {
+    let mut folds = BTreeMap::new();
+    for item in db.scan_prefix(keys::FOLDED) {
+        let (key, value) = item?;
+        let fold = values::unseal(&key, &value);
+        let fold = fold.and_then(|fold| serde_json::from_slice(fold).ok());
+        folds.insert(
+            keys::folded_place(&key).ok_or_else(row_blocks::damaged)?,
+            fold,
+        );
+    }
+    Ok(folds)
 }
 
 /// The event in an entry; `None` where its body is gone or sealed.
@@ -195,14 +232,6 @@ pub(crate) fn folded<'a>(entry: &'a Entry, event: Option<&'a Event>) -> Folded<'
         hash: entry.hash(),
         event,
     }
-}
-
-fn clear(view: &View, prefix: &[u8]) -> Result<(), Error> {
-    let mut rows = view.rows.write().unwrap_or_else(PoisonError::into_inner);
-    for key in view.log.db.scan_prefix(prefix).keys() {
-        rows.insert(key?.to_vec(), None);
-    }
-    Ok(())
 }
 
 /// The rows of one projection in one chain, as its fold sees them.
@@ -226,16 +255,12 @@ impl<'a> ChainRows<'a> {
 
     /// One row, changed or stored.
     pub(crate) fn find(&self, key: &[u8]) -> Result<Option<Vec<u8>>, Error> {
-        let key = [self.prefix.as_slice(), key].concat();
-        if let Some(changed) = self
-            .changed
-            .read()
-            .unwrap_or_else(PoisonError::into_inner)
-            .get(&key)
-        {
-            return Ok(changed.clone());
+        let changed = self.changed.read().unwrap_or_else(PoisonError::into_inner);
+        if let Some(value) = changed.get(&self.prefix).and_then(|rows| rows.get(key)) {
+            return Ok(value.clone());
         }
-        Ok(self.db.get(key)?.map(|value| value.to_vec()))
+        drop(changed);
+        row_blocks::find(self.db, &self.prefix, key)
     }
 
     /// What a fold made of these rows, unless one of them could not be read.
@@ -251,13 +276,11 @@ impl<'a> ChainRows<'a> {
             return;
         }
         let mut rows = self.changed.write().unwrap_or_else(PoisonError::into_inner);
-        for change in changes {
-            let (key, value) = match change {
-                Change::Put { key, value } => (key, Some(value)),
-                Change::Delete { key } => (key, None),
-            };
-            rows.insert([self.prefix.as_slice(), &key].concat(), value);
-        }
+        let rows = rows.entry(self.prefix.clone()).or_default();
+        rows.extend(changes.into_iter().map(|change| match change {
+            Change::Put { key, value } => (key, Some(value)),
+            Change::Delete { key } => (key, None),
+        }));
     }
 }
 
@@ -279,33 +302,31 @@ impl View {
         range: &crate::RowRange,
     ) -> Result<Vec<crate::Row>, Error> {
         let all = keys::rows(projection, chain);
-        let prefix = [all.as_slice(), &range.prefix].concat();
-        let start = range
-            .after
-            .as_ref()
-            .map_or_else(
-                || prefix.clone(),
-                |after| [all.as_slice(), after, b"\0"].concat(),
-            )
-            .max(prefix.clone());
+        let start = range.after.as_ref().map_or_else(
+            || range.prefix.clone(),
+            |after| [after.as_slice(), b"\0"].concat(),
+        );
+        let start = start.max(range.prefix.clone());
         // The overlay is read first: a row that moves to sled meanwhile is then seen in at least one of the two.
-        let changed: BTreeMap<Vec<u8>, Option<Vec<u8>>> = self
+        let changed: row_blocks::Changed = self
             .rows
             .read()
             .unwrap_or_else(PoisonError::into_inner)
-            .range(start.clone()..)
-            .take_while(|(key, _)| key.starts_with(&prefix))
+            .get(&all)
+            .into_iter()
+            .flat_map(|rows| rows.range(start.clone()..))
+            .take_while(|(key, _)| key.starts_with(&range.prefix))
             .map(|(key, value)| (key.clone(), value.clone()))
             .collect();
+        let enough = range.limit.saturating_add(changed.len());
         let mut merged = BTreeMap::new();
-        for item in self.log.db.range(start..) {
-            let (key, value) = item?;
-            if !key.starts_with(&prefix) || merged.len() > range.limit.saturating_add(changed.len())
-            {
-                break;
+        row_blocks::scan(&self.log.db, &all, &start, |(key, value)| {
+            let wanted = key.starts_with(&range.prefix) && merged.len() < enough;
+            if wanted {
+                merged.insert(key, value);
             }
-            merged.insert(key.to_vec(), value.to_vec());
-        }
+            wanted
+        })?;
         for (key, value) in changed {
             match value {
                 Some(value) => merged.insert(key, value),
@@ -313,12 +334,7 @@ impl View {
             };
         }
         let rows = merged.into_iter().take(range.limit);
-        Ok(rows
-            .map(|(key, value)| crate::Row {
-                key: key.get(all.len()..).unwrap_or_default().to_vec(),
-                value,
-            })
-            .collect())
+        Ok(rows.map(|(key, value)| crate::Row { key, value }).collect())
     }
 }
 
@@ -330,9 +346,14 @@ mod tests {
     fn a_row_that_cannot_be_read_is_an_error_and_no_missing_row() {
         let dir = tempfile::tempdir().unwrap();
         let filled = sled::open(dir.path()).unwrap();
-        for number in 0..2000_u32 {
-            filled.insert(number.to_be_bytes(), vec![7; 1000]).unwrap();
-        }
+        let noise = |number: u32| blake3::hash(&number.to_be_bytes()).to_hex().repeat(9);
+        let rows = (0..2000_u32).map(|number| {
+            let value = Some(noise(number).into_bytes());
+            (number.to_be_bytes().to_vec(), value)
+        });
+        let mut batch = sled::Batch::default();
+        assert!(row_blocks::stage(&filled, &mut batch, b"r", &rows.collect()).unwrap());
+        filled.apply_batch(batch).unwrap();
         drop(filled);
         let db = sled::open(dir.path()).unwrap();
         std::fs::OpenOptions::new()
@@ -345,7 +366,7 @@ mod tests {
         let rows = ChainRows {
             changed: &changed,
             db: &db,
-            prefix: Vec::new(),
+            prefix: b"r".to_vec(),
             failed: RefCell::default(),
         };
         let failed = (0..2000_u32).find(|number| rows.find(&number.to_be_bytes()).is_err());

@@ -1,97 +1,80 @@
 //! An index from 16-byte keys to small values: an in-memory tail, and sorted runs of blocks in sled.
 //!
-//! Never one sled key per entry. Each batch writes its entries as one value; when thousands have come together they become a
-//! sorted run with a filter, and eight runs of a level become one of the next. An entry leaves the tail only when the run that
-//! holds it is in sled, so a lookup that checks the tail and then the runs misses nothing.
+//! Never one sled key per entry. What one batch adds becomes a value of its own, or, when thousands have come together, a sorted
+//! run with a filter; eight runs of a level become one of the next, a bounded step with each batch (`run_writer`). An entry
+//! leaves the tail only when the run that holds it is in sled, so a lookup that checks the tail and then the runs misses
+//! nothing.
+//!
+//! | key behind the tag | value |
+//! | --- | --- |
+//! | `0`, number (8) | entries of one batch |
+//! | `m`, run (8) | level (1), then the first key of each block |
+//! | `f`, run (8) | filter |
+//! | `b`, run (8), block (4) | see `run_block` |
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use super::filter::Filter;
+use super::run_block::Block;
+use super::run_writer::IndexWriter;
+use super::values::{self, Found};
 use crate::Error;
 
-/// Entries in memory that make a run.
-const RUN_ENTRIES: usize = 4096;
-/// Entries in one block of a run.
-const BLOCK_ENTRIES: usize = 1024;
-/// Runs of one level that become one of the next.
-const FAN_IN: usize = 8;
-/// Bytes of a filter in one value.
-const FILTER_CHUNK_BYTES: usize = 64 * 1024;
 /// How often a lookup begins again while a merge removes what it reads, and how long it waits each time.
 const MERGE_TRIES: u32 = 1000;
 const MERGE_WAIT: Duration = Duration::from_millis(2);
 
-type Key = [u8; 16];
-type Pair<const W: usize> = (Key, [u8; W]);
+pub(crate) type Key = [u8; 16];
+pub(crate) type Pair<const W: usize> = (Key, [u8; W]);
 
 /// The index as everybody reads it.
 #[derive(Debug)]
 pub(crate) struct Index<const W: usize> {
-    tag: u8,
+    pub(crate) tag: u8,
     state: RwLock<State<W>>,
 }
 
 #[derive(Debug)]
-struct State<const W: usize> {
-    tail: BTreeMap<Key, [u8; W]>,
-    runs: Vec<Arc<Run>>,
+pub(crate) struct State<const W: usize> {
+    pub(crate) tail: BTreeMap<Key, [u8; W]>,
+    /// Newest first: recent commands are the ones that are repeated.
+    pub(crate) runs: Vec<Arc<Run>>,
 }
 
+/// A sorted run.
 #[derive(Debug)]
-struct Run {
-    id: u64,
-    level: u8,
+pub(crate) struct Run {
+    pub(crate) id: u64,
+    pub(crate) level: u8,
     /// The first key of each block.
-    fences: Vec<Key>,
-    filter: Filter,
-}
-
-/// What only the thread that writes sled needs.
-#[derive(Debug)]
-pub(crate) struct IndexWriter<const W: usize> {
-    /// Entries that stand in sled as values of one batch each, not yet in a run.
-    small: Vec<Pair<W>>,
-    small_keys: Vec<Vec<u8>>,
-    next: u64,
-    made: Option<Made>,
-}
-
-/// A run that the open batch makes, and the runs that it makes unnecessary.
-#[derive(Debug)]
-struct Made {
-    run: Arc<Run>,
-    merged: Vec<u64>,
+    pub(crate) fences: Vec<Key>,
+    pub(crate) filter: Filter,
 }
 
 impl<const W: usize> Index<W> {
-    /// Reads filters, fences and the small values; `tag` is the first byte of all keys of this index.
+    /// Reads filters, fences and what is in no run yet; `tag` is the first byte of all keys of this index.
     pub(crate) fn load(db: &sled::Db, tag: u8) -> Result<(Self, IndexWriter<W>), Error> {
-        let mut tail = BTreeMap::new();
-        let mut writer = IndexWriter {
-            small: Vec::new(),
-            small_keys: Vec::new(),
-            next: 0,
-            made: None,
-        };
-        for item in db.scan_prefix([tag, b'0']) {
-            let (key, value) = item?;
-            writer.next = writer.next.max(number(key.get(2..)).saturating_add(1));
-            writer.small_keys.push(key.to_vec());
-            writer.small.extend(pairs::<W>(&value));
+        let mut small = Vec::new();
+        for item in db.scan_prefix([tag, b'0']).keys() {
+            let piece = item?;
+            let Some(key) = values::key_of_first(&piece) else {
+                continue;
+            };
+            let value = whole(values::get(db, key)?)?;
+            small.push((key.to_vec(), pairs::<W>(&value).collect::<Vec<_>>()));
         }
-        tail.extend(writer.small.iter().copied());
         let mut runs = Vec::new();
-        for item in db.scan_prefix([tag, b'm']) {
-            let (key, value) = item?;
+        for item in db.scan_prefix([tag, b'm']).keys() {
+            let piece = item?;
+            let Some(key) = values::key_of_first(&piece) else {
+                continue;
+            };
+            let manifest = whole(values::get(db, key)?)?;
             let id = number(key.get(2..));
-            writer.next = writer.next.max(id.saturating_add(1));
-            let mut bits = Vec::new();
-            for chunk in db.scan_prefix(run_key(tag, b'f', id, None)) {
-                bits.extend_from_slice(&chunk?.1);
-            }
-            let (level, fences) = value.split_first().unwrap_or((&0, &[]));
+            let bits = whole(values::get(db, &run_key(tag, b'f', id, None))?)?;
+            let (level, fences) = manifest.split_first().unwrap_or((&0, &[]));
             let fences = fences
                 .chunks_exact(16)
                 .filter_map(|fence| fence.first_chunk().copied())
@@ -103,24 +86,33 @@ impl<const W: usize> Index<W> {
                 filter: Filter::from_bytes(bits),
             }));
         }
-        // Newest first: recent commands are the ones that are repeated.
         runs.sort_by_key(|run| std::cmp::Reverse(run.id));
-        Ok((
-            Self {
-                tag,
-                state: RwLock::new(State { tail, runs }),
-            },
-            writer,
-        ))
+        let tail = small.iter().flat_map(|(_, entries)| entries).copied();
+        let state = State {
+            tail: tail.collect(),
+            runs,
+        };
+        let writer = IndexWriter::load(db, tag, &state.runs, small)?;
+        let state = RwLock::new(state);
+        Ok((Self { tag, state }, writer))
     }
 
     /// Makes an entry visible at once.
     pub(crate) fn insert(&self, key: Key, value: [u8; W]) {
+        self.change(|state| state.tail.insert(key, value));
+    }
+
+    /// The runs as they are listed now.
+    pub(crate) fn runs(&self) -> Vec<Arc<Run>> {
         self.state
-            .write()
+            .read()
             .unwrap_or_else(PoisonError::into_inner)
-            .tail
-            .insert(key, value);
+            .runs
+            .clone()
+    }
+
+    pub(crate) fn change<T>(&self, change: impl FnOnce(&mut State<W>) -> T) -> T {
+        change(&mut self.state.write().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Finds an entry.
@@ -142,18 +134,18 @@ impl<const W: usize> Index<W> {
                     .collect()
             };
             match find_in(&runs, db, self.tag, key)? {
-                Found::Value(value) => return Ok(Some(value)),
-                Found::Absent => return Ok(None),
+                Looked::Value(value) => return Ok(Some(value)),
+                Looked::Absent => return Ok(None),
                 // The batch that removed it is in sled; `settle` comes next.
-                Found::BlockGone => std::thread::sleep(MERGE_WAIT),
+                Looked::BlockGone => std::thread::sleep(MERGE_WAIT),
             }
         }
-        Err(block_gone())
+        Err(damaged())
     }
 }
 
 /// What a lookup in runs found.
-enum Found<const W: usize> {
+enum Looked<const W: usize> {
     Value([u8; W]),
     Absent,
     BlockGone,
@@ -164,190 +156,65 @@ fn find_in<const W: usize>(
     db: &sled::Db,
     tag: u8,
     key: &Key,
-) -> Result<Found<W>, Error> {
+) -> Result<Looked<W>, Error> {
     for run in runs {
         match run.find(db, tag, key)? {
-            Found::Absent => {}
+            Looked::Absent => {}
             found => return Ok(found),
         }
     }
-    Ok(Found::Absent)
-}
-
-fn block_gone() -> Error {
-    Error::Log(std::io::Error::other("a block of an index run is missing").into())
+    Ok(Looked::Absent)
 }
 
 impl Run {
-    fn find<const W: usize>(&self, db: &sled::Db, tag: u8, key: &Key) -> Result<Found<W>, Error> {
+    fn find<const W: usize>(&self, db: &sled::Db, tag: u8, key: &Key) -> Result<Looked<W>, Error> {
         let Some(block) = self
             .fences
             .partition_point(|fence| fence <= key)
             .checked_sub(1)
         else {
-            return Ok(Found::Absent);
+            return Ok(Looked::Absent);
         };
-        let block = u32::try_from(block).unwrap_or(u32::MAX);
-        let Some(bytes) = db.get(run_key(tag, b'b', self.id, Some(block)))? else {
-            return Ok(Found::BlockGone);
+        let bytes = match values::get(db, &block_key(tag, self.id, block))? {
+            Found::Value(bytes) => bytes,
+            Found::Absent => return Ok(Looked::BlockGone),
+            Found::Damaged => return Err(damaged()),
         };
-        let (mut low, mut high) = (0, bytes.len() / (16 + W));
-        while low < high {
-            let middle = low.midpoint(high);
-            let entry = bytes
-                .get(middle * (16 + W)..)
-                .and_then(|rest| pairs::<W>(rest).next());
-            match entry {
-                Some((found, value)) if found == *key => return Ok(Found::Value(value)),
-                Some((found, _)) if found < *key => low = middle + 1,
-                _ => high = middle,
-            }
-        }
-        Ok(Found::Absent)
+        let found = Block::open(&bytes).and_then(|block| block.find(key));
+        Ok(found
+            .ok_or_else(damaged)?
+            .map_or(Looked::Absent, Looked::Value))
     }
 }
 
-impl<const W: usize> IndexWriter<W> {
-    /// Adds the entries of one batch to it.
-    pub(crate) fn stage(
-        &mut self,
-        index: &Index<W>,
-        db: &sled::Db,
-        batch: &mut sled::Batch,
-        entries: &[Pair<W>],
-    ) -> Result<(), Error> {
-        if !entries.is_empty() {
-            let key = run_key(index.tag, b'0', self.take_number(), None);
-            let value: Vec<u8> = entries.iter().flat_map(flat).collect();
-            batch.insert(key.as_slice(), value);
-            self.small_keys.push(key);
-            self.small.extend_from_slice(entries);
-        }
-        if self.small.len() >= RUN_ENTRIES {
-            self.make_run(index, db, batch)?;
-        }
-        Ok(())
-    }
-
-    /// The batch is in sled: what its run holds leaves memory.
-    pub(crate) fn settle(&mut self, index: &Index<W>) {
-        let Some(made) = self.made.take() else { return };
-        let mut state = index.state.write().unwrap_or_else(PoisonError::into_inner);
-        state.runs.retain(|run| !made.merged.contains(&run.id));
-        state.runs.insert(0, made.run);
-        for (key, _) in self.small.drain(..) {
-            state.tail.remove(&key);
-        }
-    }
-
-    fn take_number(&mut self) -> u64 {
-        let number = self.next;
-        self.next = number.saturating_add(1);
-        number
-    }
-
-    fn make_run(
-        &mut self,
-        index: &Index<W>,
-        db: &sled::Db,
-        batch: &mut sled::Batch,
-    ) -> Result<(), Error> {
-        let mut entries: BTreeMap<Key, [u8; W]> = self.small.iter().copied().collect();
-        let (level, merged) = {
-            let state = index.state.read().unwrap_or_else(PoisonError::into_inner);
-            merge_into(&state.runs)
-        };
-        for run in &merged {
-            for block in 0..run.fences.len() {
-                let block = u32::try_from(block).unwrap_or(u32::MAX);
-                let key = run_key(index.tag, b'b', run.id, Some(block));
-                let bytes = db.get(&key)?.ok_or_else(block_gone)?;
-                entries.extend(pairs::<W>(&bytes));
-                batch.remove(key);
-            }
-            for chunk in db
-                .scan_prefix(run_key(index.tag, b'f', run.id, None))
-                .keys()
-            {
-                batch.remove(chunk?);
-            }
-            batch.remove(run_key(index.tag, b'm', run.id, None));
-        }
-        for key in self.small_keys.drain(..) {
-            batch.remove(key);
-        }
-        let run = write_run(index.tag, self.take_number(), level, &entries, batch);
-        self.made = Some(Made {
-            run: Arc::new(run),
-            merged: merged.iter().map(|run| run.id).collect(),
-        });
-        Ok(())
-    }
+pub(crate) fn damaged() -> Error {
+    Error::Log(std::io::Error::other("an index is not what was written").into())
 }
 
-/// Which runs the next one takes in, and its level: levels fill like the digits of a number.
-fn merge_into(runs: &[Arc<Run>]) -> (u8, Vec<Arc<Run>>) {
-    let mut level = 0;
-    let mut merged = Vec::new();
-    loop {
-        let here: Vec<_> = runs
-            .iter()
-            .filter(|run| run.level == level)
-            .cloned()
-            .collect();
-        if here.len() + 1 < FAN_IN {
-            return (level, merged);
-        }
-        merged.extend(here);
-        level = level.saturating_add(1);
-    }
+/// A value that must be there.
+pub(crate) fn whole(found: Found) -> Result<Vec<u8>, Error> {
+    found.value().ok_or_else(damaged)
 }
 
-fn write_run<const W: usize>(
-    tag: u8,
-    id: u64,
-    level: u8,
-    entries: &BTreeMap<Key, [u8; W]>,
-    batch: &mut sled::Batch,
-) -> Run {
-    let mut filter = Filter::for_keys(entries.len());
-    let mut fences = Vec::new();
-    let sorted: Vec<Pair<W>> = entries.iter().map(|(key, value)| (*key, *value)).collect();
-    for (number, block) in (0_u32..).zip(sorted.chunks(BLOCK_ENTRIES)) {
-        fences.extend(block.first().map(|entry| entry.0));
-        block.iter().for_each(|entry| filter.insert(&entry.0));
-        let value: Vec<u8> = block.iter().flat_map(flat).collect();
-        batch.insert(run_key(tag, b'b', id, Some(number)), value);
-    }
-    for (number, chunk) in (0_u32..).zip(filter.as_bytes().chunks(FILTER_CHUNK_BYTES)) {
-        batch.insert(run_key(tag, b'f', id, Some(number)), chunk);
-    }
-    let manifest: Vec<u8> = std::iter::once(level)
-        .chain(fences.iter().flatten().copied())
-        .collect();
-    batch.insert(run_key(tag, b'm', id, None), manifest);
-    Run {
-        id,
-        level,
-        fences,
-        filter,
-    }
+pub(crate) fn block_key(tag: u8, run: u64, block: usize) -> Vec<u8> {
+    let block = u32::try_from(block).unwrap_or(u32::MAX);
+    run_key(tag, b'b', run, Some(block))
 }
 
-fn run_key(tag: u8, part: u8, id: u64, block: Option<u32>) -> Vec<u8> {
+pub(crate) fn run_key(tag: u8, part: u8, id: u64, block: Option<u32>) -> Vec<u8> {
     let mut key = vec![tag, part];
     key.extend_from_slice(&id.to_be_bytes());
     key.extend(block.iter().flat_map(|block| block.to_be_bytes()));
     key
 }
 
-fn number(bytes: Option<&[u8]>) -> u64 {
+pub(crate) fn number(bytes: Option<&[u8]>) -> u64 {
     bytes
         .and_then(|bytes| bytes.first_chunk())
         .map_or(0, |bytes| u64::from_be_bytes(*bytes))
 }
 
-fn flat<const W: usize>(entry: &Pair<W>) -> impl Iterator<Item = u8> + use<W> {
+pub(crate) fn flat<const W: usize>(entry: &Pair<W>) -> impl Iterator<Item = u8> + use<W> {
     entry.0.into_iter().chain(entry.1)
 }
 
@@ -356,83 +223,4 @@ fn pairs<const W: usize>(bytes: &[u8]) -> impl Iterator<Item = Pair<W>> {
         let (key, value) = pair.split_first_chunk()?;
         Some((*key, *value.first_chunk()?))
     })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn key(number: u64) -> Key {
-        *blake3::hash(&number.to_be_bytes())
-            .as_bytes()
-            .first_chunk()
-            .unwrap()
-    }
-
-    #[test]
-    fn a_missing_block_of_a_listed_run_is_an_error_and_never_absence() {
-        let dir = tempfile::tempdir().unwrap();
-        let db = sled::open(dir.path()).unwrap();
-        let (index, mut writer) = Index::<8>::load(&db, b'c').unwrap();
-        let entries: Vec<_> = (0..RUN_ENTRIES as u64)
-            .map(|n| (key(n), n.to_be_bytes()))
-            .collect();
-        let mut batch = sled::Batch::default();
-        writer.stage(&index, &db, &mut batch, &entries).unwrap();
-        db.apply_batch(batch).unwrap();
-        writer.settle(&index);
-        assert!(index.get(&db, &key(7)).unwrap().is_some());
-        for block in db.scan_prefix([b'c', b'b']).keys() {
-            db.remove(block.unwrap()).unwrap();
-        }
-        assert!(index.get(&db, &key(7)).is_err());
-    }
-
-    #[test]
-    fn every_entry_is_found_through_runs_merges_and_reopening_and_no_other_is() {
-        let dir = tempfile::tempdir().unwrap();
-        let open = || {
-            sled::Config::new()
-                .path(dir.path())
-                .flush_every_ms(None)
-                .open()
-                .unwrap()
-        };
-        let total = 40_000_u64;
-        {
-            let db = open();
-            let (index, mut writer) = Index::<8>::load(&db, b'c').unwrap();
-            for step in (0..total).step_by(1000) {
-                let entries: Vec<_> = (step..step + 1000)
-                    .map(|n| (key(n), n.to_be_bytes()))
-                    .collect();
-                entries
-                    .iter()
-                    .for_each(|(key, value)| index.insert(*key, *value));
-                let mut batch = sled::Batch::default();
-                writer.stage(&index, &db, &mut batch, &entries).unwrap();
-                db.apply_batch(batch).unwrap();
-                writer.settle(&index);
-                assert_eq!(
-                    index.get(&db, &key(step / 2)).unwrap(),
-                    Some((step / 2).to_be_bytes())
-                );
-            }
-            assert!(index.state.read().unwrap().tail.len() < RUN_ENTRIES + 1000);
-            assert!(index.state.read().unwrap().runs.len() < 2 * FAN_IN);
-            db.flush().unwrap();
-        }
-        let db = open();
-        let (index, _) = Index::<8>::load(&db, b'c').unwrap();
-        for number in (0..total).step_by(7) {
-            assert_eq!(
-                index.get(&db, &key(number)).unwrap(),
-                Some(number.to_be_bytes()),
-                "{number}"
-            );
-        }
-        assert!(
-            (total..total + 5000).all(|number| index.get(&db, &key(number)).unwrap().is_none())
-        );
-    }
 }

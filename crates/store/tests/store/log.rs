@@ -192,7 +192,7 @@ fn a_projection_that_cannot_go_on_stops_in_that_chain_by_name_until_it_can() {
 }
 
 /// Opens the log of a stopped ledger and changes one value in it, as nobody should.
-fn tamper(dir: &Path, change: impl Fn(&sled::Db)) {
+fn tamper(dir: &Path, change: impl FnOnce(&sled::Db)) {
     let db = sled::Config::new().path(dir.join("sled")).open().unwrap();
     change(&db);
     db.flush().unwrap();
@@ -202,7 +202,7 @@ fn tamper(dir: &Path, change: impl Fn(&sled::Db)) {
 fn a_changed_row_is_found_by_rebuilding_and_named() {
     let dir = tempfile::tempdir().unwrap();
     let ledger = fresh(dir.path(), with_counts(1));
-    fill(&ledger, "blog", "a", 20);
+    fill(&ledger, "blog", "a", 800);
     let reader = Reader::open(dir.path()).unwrap();
     let scratch = tempfile::tempdir().unwrap();
     assert!(
@@ -239,26 +239,65 @@ fn a_changed_row_is_found_by_rebuilding_and_named() {
         compare(&stored(scratch.path()).rows, rebuilt().rows()),
         None
     );
+    // The second block of rows: its first row is named.
+    let mut first = Vec::new();
     tamper(dir.path(), |db| {
-        let (key, value) = db
-            .scan_prefix(b"rtest-counts\0blog\0event/")
-            .nth(7)
-            .unwrap()
-            .unwrap();
+        let prefix = b"rtest-counts\0blog\0";
+        let (key, value) = db.scan_prefix(prefix).nth(1).unwrap().unwrap();
+        first = key[prefix.len()..].to_vec();
         let mut value = value.to_vec();
-        value[1] ^= 1;
+        *value.last_mut().unwrap() ^= 1;
         db.insert(key, value).unwrap();
     });
     let scratch = tempfile::tempdir().unwrap();
     let difference = compare(&stored(scratch.path()).rows, rebuilt().rows()).unwrap();
-    assert_eq!(
-        String::from_utf8(difference.key).unwrap(),
-        format!("event/{:020}", 7)
-    );
+    assert_eq!(difference.key, first);
     assert_eq!(
         (difference.projection.as_str(), difference.chain),
         ("test-counts", chain("blog"))
     );
+}
+
+#[test]
+fn rows_that_are_not_what_was_written_stop_their_projection_by_name_and_are_made_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let ledger = fresh(dir.path(), with_counts(1));
+    fill(&ledger, "blog", "a", 20);
+    fill(&ledger, "shop", "a", 20);
+    ledger.close().unwrap();
+    drop(ledger);
+    tamper(dir.path(), |db| {
+        let (key, value) = db
+            .scan_prefix(b"rtest-counts\0blog\0")
+            .next()
+            .unwrap()
+            .unwrap();
+        let mut value = value.to_vec();
+        *value.last_mut().unwrap() ^= 1;
+        db.insert(key, value).unwrap();
+    });
+    let ledger = Ledger::open(dir.path(), with_counts(1)).unwrap();
+    fill(&ledger, "blog", "b", 2);
+    fill(&ledger, "shop", "b", 2);
+    wait_folded(&ledger);
+    let stopped = ledger.status().stopped_projections;
+    let (place, (sequence, reason)) = stopped.iter().next().unwrap();
+    assert_eq!(
+        (stopped.len(), place.1.to_string(), sequence.get()),
+        (1, "blog".to_owned(), 20)
+    );
+    assert!(reason.contains("not what was written"), "{reason}");
+    assert!(
+        ledger
+            .row("test-counts", &chain("blog"), b"count/created")
+            .is_err()
+    );
+    assert_eq!(count(&ledger, "shop"), Some("22".to_owned()));
+    drop(ledger);
+    std::fs::remove_dir_all(dir.path().join("sled")).unwrap();
+    let ledger = Ledger::open(dir.path(), with_counts(1)).unwrap();
+    assert_eq!(count(&ledger, "blog"), Some("22".to_owned()));
+    ledger.audit(&counts(1)).unwrap();
 }
 
 #[test]
@@ -304,18 +343,35 @@ fn a_body_that_was_changed_in_a_block_is_never_handed_out() {
     fill(&ledger, "blog", "a", 300);
     ledger.close().unwrap();
     drop(ledger);
-    // A block is the length of its events and one zstd frame over them; this one is whole again after the change.
+    // A block is the length of its events and one zstd frame over them, cut into pieces that end with a number; in front are
+    // its length and a checksum over key and block. All of that is right again after the change.
     tamper(dir.path(), |db| {
-        let (key, value) = db.scan_prefix(b"b").next().unwrap().unwrap();
-        let length = u32::from_be_bytes(*value.first_chunk().unwrap()) as usize;
-        let mut events = zstd::bulk::decompress(&value[4..], length).unwrap();
+        let first = db.scan_prefix(b"b").keys().next().unwrap().unwrap();
+        let key = &first[..first.len() - 2];
+        let pieces: Vec<_> = db.scan_prefix(key).map(Result::unwrap).collect();
+        let block: Vec<u8> = pieces
+            .iter()
+            .flat_map(|(_, piece)| piece.to_vec())
+            .collect();
+        let length = u32::from_be_bytes(block[8..12].try_into().unwrap()) as usize;
+        let mut events = zstd::bulk::decompress(&block[12..], length).unwrap();
         let body = events
             .windows(8)
             .position(|part| part == b"A tenant")
             .unwrap();
         events[body] = b'B';
         let packed = zstd::bulk::compress(&events, 1).unwrap();
-        db.insert(key, [&value[..4], &packed].concat()).unwrap();
+        let block = [&block[8..12], &packed].concat();
+        let crc = crc32c::crc32c_append(crc32c::crc32c(key), &block);
+        let length = u32::try_from(block.len()).unwrap();
+        let block = [&length.to_be_bytes(), &crc.to_be_bytes(), block.as_slice()].concat();
+        for (piece, _) in &pieces {
+            db.remove(piece).unwrap();
+        }
+        for (number, piece) in (0..=u16::MAX).zip(block.chunks(4000)) {
+            db.insert([key, &number.to_be_bytes()].concat(), piece)
+                .unwrap();
+        }
     });
     let ledger = Ledger::open(dir.path(), with_counts(1)).unwrap();
     let entry = ledger.event(&chain("blog"), Sequence::ZERO).unwrap();
@@ -345,8 +401,9 @@ fn a_log_that_lost_its_end_or_belongs_elsewhere_is_set_aside() {
         drop(ledger);
         match how {
             "a byte in the position" => tamper(dir.path(), |db| {
-                db.insert(b"P", db.get(b"P").unwrap().unwrap().to_vec().repeat(2))
-                    .unwrap();
+                let mut position = db.get(b"P").unwrap().unwrap().to_vec();
+                *position.last_mut().unwrap() ^= 1;
+                db.insert(b"P", position).unwrap();
             }),
             "a head" => tamper(dir.path(), |db| {
                 let key = db.scan_prefix(b"b").keys().next_back().unwrap().unwrap();
