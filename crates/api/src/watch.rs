@@ -9,6 +9,7 @@ use axum::extract::{MatchedPath, Request, State};
 use axum::http::{HeaderName, HeaderValue, Method, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
+use countersign_service::{FIGURES, Figure};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use tracing::Instrument as _;
 
@@ -34,9 +35,28 @@ pub(crate) fn recorder() -> PrometheusHandle {
             if metrics::set_global_recorder(recorder).is_err() {
                 tracing::warn!("another recorder of metrics is installed; /metrics stays empty");
             }
+            for (name, about) in FIGURES {
+                metrics::describe_gauge!(*name, *about);
+            }
             handle
         })
         .clone()
+}
+
+/// Puts the figures of the moment where they are rendered.
+pub(crate) fn show(figures: Vec<Figure>) {
+    for Figure {
+        name,
+        labels,
+        value,
+    } in figures
+    {
+        let labels: Vec<metrics::Label> = labels
+            .into_iter()
+            .map(|(name, value)| metrics::Label::new(name, value))
+            .collect();
+        metrics::gauge!(name, labels).set(value);
+    }
 }
 
 /// Routes that may take longer than a command: what they wait for has bounds of its own.

@@ -22,9 +22,12 @@ pub(crate) struct Answer {
     pub(crate) bytes: Vec<u8>,
 }
 
-/// Asks for one of the routes that need no token.
-pub(crate) async fn open(server: &str, path: &str) -> Result<Answer> {
-    let request = caller()?.get(format!("{server}{path}"));
+/// Asks for something and takes whatever is answered; health needs no token.
+pub(crate) async fn open(server: &str, path: &str, token: Option<&str>) -> Result<Answer> {
+    let mut request = caller()?.get(format!("{server}{path}"));
+    if let Some(token) = token {
+        request = request.bearer_auth(token);
+    }
     answer(server, request).await
 }
 

@@ -78,3 +78,14 @@ pub(crate) const LOG_SET_ASIDE: Code = Code {
     id: "log-set-aside",
     title: "The log behind the journal was set aside or is absent",
 };
+
+/// The server's own work that is due and not done.
+pub(crate) const WORK_STUCK: Code = Code {
+    id: "work-stuck",
+    title: "The server's own work is due and not done",
+};
+/// The log is late.
+pub(crate) const LOG_BEHIND: Code = Code {
+    id: "log-behind",
+    title: "The log is behind the journal",
+};

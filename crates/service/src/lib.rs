@@ -12,6 +12,7 @@ mod connector;
 mod delivery;
 mod engine;
 mod error;
+mod figures;
 mod genesis;
 mod judge;
 mod keyfiles;
@@ -31,6 +32,7 @@ mod tenants;
 pub use access::{Access, Need, PlatformAccess, TenantAccess};
 pub use connector::LEASE_MILLIS;
 pub use error::{CODES, Class, Error};
+pub use figures::{FIGURES, Figure};
 pub use genesis::key_problems;
 pub use keyfiles::KeyUse;
 pub use model::{

@@ -18,6 +18,7 @@ use crate::Error;
 use crate::access::reactor;
 use crate::checkpoints::{Heads, append};
 use crate::engine::{ATTEMPTS, Command};
+use crate::figures::Part;
 use crate::platform::PlatformFold;
 use crate::service::Inner;
 
@@ -46,12 +47,16 @@ async fn follow(inner: Arc<Inner>) {
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         changes.mark_unchanged();
-        if let Err(error) = settle_all(&inner, &mut settled).await {
-            report(&error);
+        match settle_all(&inner, &mut settled).await {
+            Ok(()) => inner.moved(Part::Reactions),
+            Err(error) => report(&error),
         }
         tokio::select! {
             changed = changes.changed() => if changed.is_err() { return },
-            _ = tick.tick() => settled.clear(),
+            _ = tick.tick() => {
+                settled.clear();
+                inner.sample();
+            }
             () = inner.stop.cancelled() => return,
         }
     }
@@ -230,10 +235,15 @@ async fn keep_checkpoints(inner: Arc<Inner>) {
             _ = tick.tick() => {}
             () = inner.stop.cancelled() => return,
         }
+        let mut signed = true;
         for (chain, _) in inner.ledger.chains() {
             if let Err(error) = inner.checkpoint(&chain).await {
+                signed = false;
                 report(&error);
             }
+        }
+        if signed {
+            inner.moved(Part::Checkpoints);
         }
     }
 }
@@ -246,12 +256,14 @@ async fn keep_heads(inner: Arc<Inner>) {
             _ = tick.tick() => {}
             () = inner.stop.cancelled() => return,
         }
-        if let Err(error) = inner.record_heads().await {
-            report(&error);
+        match inner.record_heads().await {
+            Ok(()) => inner.moved(Part::Heads),
+            Err(error) => report(&error),
         }
     }
 }
 
 fn report(error: &Error) {
+    metrics::counter!("countersign_reactions_failed_total").increment(1);
     tracing::warn!(code = error.code().id, %error, "a reaction did not come about; it is tried again");
 }

@@ -15,6 +15,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::beats::BeatsFold;
 use crate::engine::{self, About, Command, Decided, Folds};
+use crate::figures::Watch;
 use crate::keyfiles::Signers;
 use crate::model::{Config, Request};
 use crate::platform::PlatformFold;
@@ -46,6 +47,7 @@ pub(crate) struct Inner {
     pub(crate) deliveries: Mutex<BTreeMap<Digest, Checkpoint>>,
     /// The size of each chain in the heads that this process recorded last.
     pub(crate) recorded: Mutex<BTreeMap<ChainId, u64>>,
+    pub(crate) watch: Watch,
     pub(crate) stop: CancellationToken,
     pub(crate) tasks: TaskTracker,
 }
@@ -156,6 +158,7 @@ impl Inner {
             beats: Folds::default(),
             deliveries: Mutex::default(),
             recorded: Mutex::default(),
+            watch: Watch::default(),
             stop: CancellationToken::new(),
             tasks: TaskTracker::new(),
             ledger,

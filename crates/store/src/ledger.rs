@@ -351,6 +351,12 @@ impl Ledger {
         folded.wait_for(|at| *at >= position).await.is_ok()
     }
 
+    /// How many callers wait for the writer.
+    #[must_use]
+    pub fn waiting(&self) -> usize {
+        self.front.waiting()
+    }
+
     /// What the ledger says about itself.
     #[must_use]
     pub fn status(&self) -> Status {

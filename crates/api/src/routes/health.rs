@@ -10,6 +10,7 @@ use utoipa::ToSchema;
 use crate::app::App;
 use crate::edge::Caller;
 use crate::problem::Problem;
+use crate::watch;
 
 /// Whether commands are taken.
 #[derive(Debug, Serialize, ToSchema)]
@@ -64,6 +65,11 @@ pub(crate) async fn readyz(State(app): State<App>) -> Response {
 #[utoipa::path(get, path = "/metrics", tag = "health", responses((status = 200, description = "Prometheus text", body = String, content_type = "text/plain")))]
 pub(crate) async fn metrics(State(app): State<App>, caller: Caller) -> Result<Response, Problem> {
     drop(caller.platform()?);
+    let service = app.service.clone();
+    let figures = tokio::task::spawn_blocking(move || service.figures())
+        .await
+        .map_err(|error| Problem::internal(&error.to_string()))??;
+    watch::show(figures);
     let text = app.metrics.render();
     Ok(([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], text).into_response())
 }

@@ -1,6 +1,7 @@
 //! `countersign doctor`: what is wrong, what is safe, what to do. It reads only, from a directory or from a server.
 
 mod directory;
+mod figures;
 mod files;
 mod finding;
 mod journal;

@@ -1,8 +1,10 @@
 //! A running server: what it says of itself, and whether its clock is ours.
 
+use super::figures::{self, Figures};
 use super::finding::Finding;
 use crate::client::{self, Answer};
 use crate::exit::Failure;
+use crate::moment;
 use crate::profile::Profile;
 use anyhow::{Context as _, Result};
 use countersign_transport::codes::CLOCK_SKEW;
@@ -25,18 +27,32 @@ struct Problem {
     detail: String,
 }
 
-/// Everything that the server of a profile says. A token is not needed.
+/// Everything that the server of a profile says. Without a token its figures are not asked for.
 pub(crate) async fn examine(profile: &Profile) -> Result<Vec<Finding>> {
     let server = profile.server()?;
-    let lives = client::open(server, "/livez").await?;
+    let lives = client::open(server, "/livez", None).await?;
     if !lives.status.is_success() {
         let message = format!("`{server}` answers, but not as a control plane does");
         return Err(Failure::unavailable(message).into());
     }
     let mut findings = vec![Finding::fine("server", format!("`{server}` answers"))];
     findings.extend(clock(&lives, SystemTime::now()));
-    let ready = client::open(server, "/readyz").await?;
+    let ready = client::open(server, "/readyz", None).await?;
     findings.extend(readiness(&ready.bytes)?);
+    let Ok(token) = profile.token() else {
+        let what = "not asked for: that takes an administrator's token";
+        findings.push(Finding::fine("figures", what));
+        return Ok(findings);
+    };
+    let shown = client::open(server, "/metrics", Some(&token)).await?;
+    if shown.status.is_success() {
+        let figures = Figures::parse(&String::from_utf8_lossy(&shown.bytes));
+        let now = Duration::from_millis(moment::now()?.unix_millis());
+        findings.extend(figures::examine(&figures, now.as_secs_f64()));
+    } else {
+        let what = format!("not shown for this token: {}", shown.status);
+        findings.push(Finding::fine("figures", what));
+    }
     Ok(findings)
 }
 

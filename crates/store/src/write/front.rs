@@ -44,6 +44,11 @@ impl Front {
         }
     }
 
+    /// How many callers wait for their answers.
+    pub(crate) fn waiting(&self) -> usize {
+        self.callers.load(Ordering::Acquire)
+    }
+
     /// The writer's thread: runs until the queue is closed and empty.
     pub(crate) fn run(&self) {
         let mut inbox = VecDeque::new();
