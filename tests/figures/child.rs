@@ -92,6 +92,7 @@ pub(crate) fn be(role: &str, directory: &Path) -> Result<()> {
         match role {
             "plane" => plane(directory).await,
             "empty" => empty().await,
+            "verify" => crate::audit::child(directory),
             other => bail!("no role `{other}`"),
         }
     })

@@ -28,6 +28,7 @@ const MEASURES: &[Measure] = &[
     ("writers", writing::writers),
     ("batches", writing::batches),
     ("whole", whole::whole),
+    ("audit", audit::audit),
     ("propose", http::propose),
 ];
 

@@ -7,6 +7,7 @@ mod run;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
+use countersign_ids::Time;
 
 use crate::verdict::Level;
 
@@ -39,6 +40,8 @@ pub enum Command {
     Prove(ProveArgs),
     /// Tell what happened to one action, in words
     Timeline(TimelineArgs),
+    /// Compare two copies of a ledger, chain by chain: the same, one behind the other, or a fork
+    Diff(DiffArgs),
 }
 
 /// Arguments of `verify`.
@@ -117,6 +120,12 @@ pub struct ExportArgs {
     /// Release files and diffs too
     #[arg(long)]
     pub attachments: bool,
+    /// Leave out operational and personal bodies before this time (2026-01-31T00:00:00.000Z); evidence is always whole
+    #[arg(long, value_name = "TIME")]
+    pub from: Option<Time>,
+    /// Leave out operational and personal bodies after this time
+    #[arg(long, value_name = "TIME")]
+    pub until: Option<Time>,
     /// Print JSON
     #[arg(long)]
     pub json: bool,
@@ -163,6 +172,18 @@ pub struct TimelineArgs {
     #[arg(long)]
     pub action: Option<String>,
     /// Print one JSON object a line
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Arguments of `diff`.
+#[derive(Debug, Args)]
+pub struct DiffArgs {
+    /// Data directory or bundle
+    pub one: PathBuf,
+    /// Data directory or bundle
+    pub other: PathBuf,
+    /// Print JSON
     #[arg(long)]
     pub json: bool,
 }

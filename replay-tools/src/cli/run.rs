@@ -7,10 +7,11 @@ use std::path::Path;
 use countersign_ids::Code;
 
 use super::{
-    Command, ExportArgs, ProveArgs, RebuildArgs, ShowArgs, TimelineArgs, USAGE, VerifyArgs,
+    Command, DiffArgs, ExportArgs, ProveArgs, RebuildArgs, ShowArgs, TimelineArgs, USAGE, VerifyArgs,
 };
 use crate::codes;
-use crate::export::{self, ExportError, Scope};
+use crate::diff::diff;
+use crate::export::{self, ExportError, Period, Scope};
 use crate::open::open;
 use crate::progress::Progress;
 use crate::prove::{ProveError, prove};
@@ -38,6 +39,7 @@ pub fn run(command: &Command, out: &mut dyn Write, err: &mut dyn Write) -> u8 {
         Command::Rebuild(arguments) => run_rebuild(arguments, out),
         Command::Prove(arguments) => run_prove(arguments, out),
         Command::Timeline(arguments) => run_timeline(arguments, out),
+        Command::Diff(arguments) => run_diff(arguments, out),
     };
     match outcome {
         Ok(exit) => exit,
@@ -118,6 +120,17 @@ fn run_show(arguments: &ShowArgs, out: &mut dyn Write) -> Result<u8, Failure> {
     Ok(0)
 }
 
+fn run_diff(arguments: &DiffArgs, out: &mut dyn Write) -> Result<u8, Failure> {
+    let (one, other) = (open(&arguments.one)?, open(&arguments.other)?);
+    let found = diff(one.as_ref(), other.as_ref(), &mut Progress::on_terminal())?;
+    let text = match arguments.json {
+        true => found.to_json() + "\n",
+        false => found.to_text(),
+    };
+    out.write_all(text.as_bytes())?;
+    Ok(found.exit())
+}
+
 fn run_timeline(arguments: &TimelineArgs, out: &mut dyn Write) -> Result<u8, Failure> {
     let source = open(&arguments.source)?;
     let (tenant, action) = (arguments.tenant.as_deref(), arguments.action.as_deref());
@@ -134,6 +147,10 @@ fn run_export(
     let scope = Scope {
         tenant: arguments.tenant.clone(),
         attachments: arguments.attachments,
+        period: Period {
+            from: arguments.from,
+            until: arguments.until,
+        },
     };
     let mut progress = Progress::on_terminal();
     let exported = export::export(source.as_ref(), &scope, &arguments.out, &mut progress)?;

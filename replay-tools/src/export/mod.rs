@@ -12,7 +12,7 @@ use std::io::{self, BufWriter};
 use std::path::Path;
 
 use countersign_chain::json;
-use countersign_ids::Digest;
+use countersign_ids::{Digest, Time};
 use serde::Serialize;
 
 use crate::bundle::line::LineError;
@@ -28,6 +28,23 @@ pub struct Scope {
     pub tenant: Option<String>,
     /// Release files and diffs too.
     pub attachments: bool,
+    /// Of which times operational and personal bodies are in it; evidence always is.
+    pub period: Period,
+}
+
+/// A period: both ends count, and where one is not given it is open.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Period {
+    /// From then on.
+    pub from: Option<Time>,
+    /// Until then.
+    pub until: Option<Time>,
+}
+
+impl Period {
+    fn holds(&self, time: Time) -> bool {
+        self.from.is_none_or(|from| from <= time) && self.until.is_none_or(|until| time <= until)
+    }
 }
 
 /// What was written.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use countersign_chain::{Body, Header, Record, body_hash};
+use countersign_chain::{Absence, Body, Header, Record, body_hash};
 use countersign_events::Event;
 use countersign_ids::Retention;
 
@@ -70,7 +70,8 @@ pub(super) fn chains(
 
 /// One event: its line, and the blobs that it names.
 pub(super) fn event(entry: &Entry, scope: &Scope, parts: &mut Parts) -> Result<(), ExportError> {
-    let text = line::write(&entry.record).map_err(|error| ExportError::NotText {
+    let withheld = scope.withholds(&entry.record);
+    let text = line::write(withheld.as_ref().unwrap_or(&entry.record)).map_err(|error| ExportError::NotText {
         chain: entry.chain.clone(),
         error,
     })?;
@@ -82,6 +83,19 @@ pub(super) fn event(entry: &Entry, scope: &Scope, parts: &mut Parts) -> Result<(
         }
     }
     Ok(())
+}
+
+impl Scope {
+    /// The event without its body, where that is of another time than was asked for.
+    fn withholds(&self, record: &Record) -> Option<Record> {
+        let header = Header::parse(&record.header).ok()?;
+        let here = header.retention == Retention::Evidence || self.period.holds(header.time);
+        let present = matches!(record.body, Body::Present { .. });
+        (present && !here).then(|| Record {
+            header: record.header.clone(),
+            body: Body::Absent(Absence::Withheld),
+        })
+    }
 }
 
 /// The event, if its body is what its header says and can be read.

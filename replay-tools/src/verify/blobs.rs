@@ -11,7 +11,8 @@ use crate::source::Source;
 /// The blobs of a source, each checked whenever it is read.
 pub(crate) struct Blobs<'a> {
     source: &'a dyn Source,
-    named: BTreeSet<Digest>,
+    /// Those that the source lists and no body named yet.
+    unnamed: BTreeSet<Digest>,
     matched: BTreeSet<Digest>,
 }
 
@@ -20,14 +21,14 @@ impl<'a> Blobs<'a> {
     pub(crate) fn new(source: &'a dyn Source) -> Self {
         Self {
             source,
-            named: BTreeSet::new(),
+            unnamed: source.blob_names().into_iter().collect(),
             matched: BTreeSet::new(),
         }
     }
 
     /// Reads a blob that an event names.
     pub(crate) fn get(&mut self, digest: &Digest) -> Checked<Vec<u8>> {
-        self.named.insert(*digest);
+        self.unnamed.remove(digest);
         match self.source.blob(digest)? {
             None => Err(absent("blob", format!("blob `{digest}` is missing"))),
             Some(bytes) if sha256(&bytes) == *digest => {
@@ -55,14 +56,14 @@ impl<'a> Blobs<'a> {
         }
     }
 
-    /// Whether some body named it.
-    pub(crate) fn is_named(&self, digest: &Digest) -> bool {
-        self.named.contains(digest)
+    /// Blobs of the source that no body named.
+    pub(crate) fn unnamed(&self) -> impl Iterator<Item = &Digest> {
+        self.unnamed.iter()
     }
 
-    /// How many different ones were named.
+    /// How many different ones were named and matched.
     pub(crate) fn count(&self) -> u64 {
-        self.named.len() as u64
+        self.matched.len() as u64
     }
 
     /// The source.

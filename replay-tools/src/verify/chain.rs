@@ -218,7 +218,7 @@ fn absence(header: &Header, body: &Body) -> Checked {
 }
 
 /// The sequence that a header names, without trusting the rest of it.
-fn sequence_named(header: &[u8]) -> Option<u64> {
+pub(crate) fn sequence_named(header: &[u8]) -> Option<u64> {
     let text = std::str::from_utf8(header).ok()?;
     let (_, rest) = text.split_once("\"sequence\":\"")?;
     rest.split_once('"')?

@@ -353,17 +353,12 @@ impl Run<'_> {
 
     /// A bundle holds no blob that no body names; attachments are in bundles by choice, and checked where they are.
     fn check_blobs(&self, findings: &mut Findings) {
-        if findings.broken().next().is_some() {
+        if findings.broken().next().is_some() || !self.deep {
             return;
         }
-        for digest in self.source.blob_names() {
-            if !self.blobs.is_named(&digest) {
-                findings.violation_of_source(
-                    Level::Framing,
-                    "blob",
-                    format!("no body names blob `{digest}`"),
-                );
-            }
+        for digest in self.blobs.unnamed() {
+            let message = format!("no body names blob `{digest}`");
+            findings.violation_of_source(Level::Framing, "blob", message);
         }
     }
 

@@ -39,6 +39,7 @@ use crate::report::{Counts, Verdict};
 use crate::source::{Form, Source, SourceError, Stream};
 use crate::verdict::{Demands, Findings, Level, Place};
 
+pub(crate) use chain::sequence_named;
 pub(crate) use notes::read_checkpoint;
 pub use pins::{GenesisPin, PinError, Pins, parse_keys};
 

@@ -170,6 +170,7 @@ pub(crate) fn export_scope(
     let scope = countersign_replay::export::Scope {
         tenant: tenant.map(str::to_owned),
         attachments,
+        ..Default::default()
     };
     let mut progress = countersign_replay::progress::Progress::hidden();
     countersign_replay::export::export(source.as_ref(), &scope, &out, &mut progress).unwrap();

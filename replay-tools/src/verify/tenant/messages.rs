@@ -242,7 +242,7 @@ impl Tenant {
         } else {
             Stage::Over
         };
-        let site = run.object.site.clone();
+        let site = run.site.clone();
         if run.stage == Stage::Over {
             self.free(action)?;
         }

@@ -16,6 +16,7 @@ use countersign_chain::Header;
 use countersign_events::{
     self as events, Event, action::Action, connector, deploy, platform, site,
 };
+use countersign_evidence::action::ActionKind;
 use countersign_evidence::message::Stream;
 use countersign_evidence::{Credential, Decision, OutcomeResult, PinnedDocument, PublicKey};
 use countersign_ids::{
@@ -112,7 +113,8 @@ struct Standing {
 /// One action.
 #[derive(Debug)]
 struct ActionRun {
-    object: countersign_evidence::ActionObject,
+    site: SiteId,
+    kind: ActionKind,
     digest: Digest,
     /// The proposer and the owner of the proposing agent: they never approve.
     excluded: BTreeSet<String>,
@@ -319,9 +321,12 @@ impl Tenant {
         )
     }
 
-    /// The order of an action is out no more: its site is free for the next.
+    /// The action is over: its site is free for the next, and all that is needed of it is that it was.
     fn free(&mut self, action: &ActionId) -> Checked {
-        let site = self.run(action)?.object.site.clone();
+        let run = self.run(action)?;
+        run.votes.clear();
+        run.excluded.clear();
+        let site = run.site.clone();
         self.site(&site)?.held_by.take_if(|by| by == action);
         Ok(())
     }

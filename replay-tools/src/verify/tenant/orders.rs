@@ -32,7 +32,7 @@ impl Tenant {
         let (stage, round) = (run.stage, run.round.as_ref().map(|round| round.number));
         run.stage = Stage::Authorized;
         run.order = Some((*verified.digest(), seen.header.sequence));
-        let site = run.object.site.clone();
+        let site = run.site.clone();
         let busy = self.site(&site)?.held_by.replace(authorized.action.clone());
         held?;
         need(
@@ -102,7 +102,7 @@ impl Tenant {
             .map_err(|error| bad(RULE, error))?;
         let same = order.action == authorized.action
             && digest == run.digest
-            && order.site == run.object.site;
+            && order.site == run.site;
         need(
             same,
             RULE,
@@ -225,7 +225,7 @@ impl Tenant {
         people: u64,
     ) -> Checked {
         let run = self.run(&authorized.action)?;
-        let floor = document.approvals_for(&run.object.kind);
+        let floor = document.approvals_for(&run.kind);
         need(
             people >= floor,
             "order-floor",

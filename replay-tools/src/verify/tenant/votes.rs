@@ -19,7 +19,8 @@ impl Tenant {
         let mut excluded = std::collections::BTreeSet::from([seen.header.actor.id.to_string()]);
         excluded.extend(proposed.proposer_owner.get().map(ToString::to_string));
         let run = ActionRun {
-            object: proposed.action_object.clone(),
+            site: proposed.action_object.site.clone(),
+            kind: proposed.action_object.kind.clone(),
             digest: proposed.action_digest,
             excluded,
             round: None,
@@ -152,7 +153,7 @@ impl Tenant {
         )?;
         let over = said.action == *action
             && said.action_digest == run.digest
-            && said.site == run.object.site;
+            && said.site == run.site;
         need(over, RULE, "a statement over another action")?;
         let seen = run
             .round
