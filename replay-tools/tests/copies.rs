@@ -29,7 +29,10 @@ fn of_period(world: &World, from: Option<Time>, until: Option<Time>, name: &str)
 fn a_period_leaves_out_bodies_that_are_no_evidence() {
     let world = story::tell(1, Twist::Sound);
     let whole = std::fs::read(export(&world, None, "whole.zip")).unwrap();
-    let (past, future) = (Time::from_unix_millis(0), Time::from_unix_millis(4_000_000_000_000));
+    let (past, future) = (
+        Time::from_unix_millis(0),
+        Time::from_unix_millis(4_000_000_000_000),
+    );
     let all = of_period(&world, Some(past), Some(future), "all.zip");
     assert!(std::fs::read(all).unwrap() == whole, "nothing lies outside");
     for (from, until, name) in [
@@ -68,7 +71,10 @@ fn copies_are_the_same_one_is_behind_or_they_fork() {
         behind.to_text(),
         "behind\nacme: 3 events only in the first\n"
     );
-    assert_eq!(between(&shorter, &world.data()).chains["acme"].only_other, 3);
+    assert_eq!(
+        between(&shorter, &world.data()).chains["acme"].only_other,
+        3
+    );
 
     all[7] = all[7].replacen("\\\"subject\\\":\\\"", "\\\"subject\\\":\\\"x", 1);
     set_lines(&mut members, "acme", &all);

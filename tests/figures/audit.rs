@@ -43,7 +43,10 @@ struct Verified {
 /// Events per second, and memory.
 pub(crate) fn audit() -> Result<Vec<Figure>> {
     let directory = tempfile::tempdir_in(".")?;
-    let (large, small) = (directory.path().join("large"), directory.path().join("small"));
+    let (large, small) = (
+        directory.path().join("large"),
+        directory.path().join("small"),
+    );
     build(&large, EVENTS)?;
     build(&small, FEWER)?;
     let packed = directory.path().join("packed");
@@ -156,7 +159,10 @@ fn put(block: &mut Vec<u8>, record: &Record) -> Result<()> {
     let Body::Present { salt, bytes } = &record.body else {
         anyhow::bail!("a body is absent");
     };
-    for part in [record.header.clone(), [salt.as_bytes().as_slice(), bytes].concat()] {
+    for part in [
+        record.header.clone(),
+        [salt.as_bytes().as_slice(), bytes].concat(),
+    ] {
         block.extend_from_slice(&u32::try_from(part.len())?.to_be_bytes());
         block.extend_from_slice(&part);
     }
@@ -192,7 +198,9 @@ fn bare(packed: &Path) -> Result<Duration> {
 fn take<'b>(rest: &mut &'b [u8]) -> Result<&'b [u8]> {
     let (length, behind) = rest.split_first_chunk().context("a block is cut off")?;
     let length = usize::try_from(u32::from_be_bytes(*length))?;
-    let (part, behind) = behind.split_at_checked(length).context("a block is cut off")?;
+    let (part, behind) = behind
+        .split_at_checked(length)
+        .context("a block is cut off")?;
     *rest = behind;
     Ok(part)
 }

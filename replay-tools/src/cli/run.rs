@@ -7,7 +7,8 @@ use std::path::Path;
 use countersign_ids::Code;
 
 use super::{
-    Command, DiffArgs, ExportArgs, ProveArgs, RebuildArgs, ShowArgs, TimelineArgs, USAGE, VerifyArgs,
+    Command, DiffArgs, ExportArgs, ProveArgs, RebuildArgs, ShowArgs, TimelineArgs, USAGE,
+    VerifyArgs,
 };
 use crate::codes;
 use crate::diff::diff;

@@ -71,9 +71,11 @@ pub(super) fn chains(
 /// One event: its line, and the blobs that it names.
 pub(super) fn event(entry: &Entry, scope: &Scope, parts: &mut Parts) -> Result<(), ExportError> {
     let withheld = scope.withholds(&entry.record);
-    let text = line::write(withheld.as_ref().unwrap_or(&entry.record)).map_err(|error| ExportError::NotText {
-        chain: entry.chain.clone(),
-        error,
+    let text = line::write(withheld.as_ref().unwrap_or(&entry.record)).map_err(|error| {
+        ExportError::NotText {
+            chain: entry.chain.clone(),
+            error,
+        }
     })?;
     parts.line(&entry.chain, &text).map_err(spool)?;
     if let Some(event) = read(&entry.record) {

@@ -8,7 +8,7 @@ use countersign_evidence::{
     EndReason, Envelope, KeyStatement, OrDash, PayloadType, PublicKey, Role, wire,
 };
 use countersign_ids::Digest;
-use countersign_store::Stamp;
+use countersign_store::{HASH_TO_COME, Stamp};
 use ed25519_dalek::SigningKey;
 
 use super::{Fact, ORIGIN, TENANT, Twist, World, chain, fact, service};
@@ -86,7 +86,7 @@ impl World {
         });
     }
 
-    /// Ends the order key and adds the next, signed by both; heads are recorded after it.
+    /// Ends the order key and adds the next, signed by both; heads are recorded in the same append.
     pub(crate) fn rotate_order_key(&mut self) {
         let statement = KeyStatement {
             v: wire::V1,
@@ -113,17 +113,27 @@ impl World {
             [&self.keys.order, &self.keys.order_next],
         );
         self.statement = (statement.version, Some(envelope.payload_digest()));
-        let receipt = self.append(
-            "platform",
-            service(),
-            vec![fact(keys_events::Changed { envelope }, "keys")],
-        );
+        let changed = fact(keys_events::Changed { envelope }, "keys");
         let count = self.keys_head.unwrap().count + 1;
+        let alone = self.twist == Twist::KeyEndsAlone;
+        let facts = if alone {
+            vec![changed]
+        } else {
+            // Only the writer knows the hash of the statement; it completes the heads with it.
+            let last = HASH_TO_COME;
+            let recorded = self.recorded(KeysHead { count, last });
+            vec![changed, fact(recorded, "heads")]
+        };
+        let receipt = self.append("platform", service(), facts);
         self.keys_head = Some(KeysHead {
             count,
             last: receipt.events[0].1,
         });
-        self.record_heads();
+        if alone {
+            self.record_heads();
+        } else {
+            self.checkpoint("platform");
+        }
     }
 
     /// Announces and opens a chain.
@@ -175,6 +185,13 @@ impl World {
 
     /// Records the heads of every announced chain, and a platform checkpoint over them.
     pub(crate) fn record_heads(&mut self) {
+        let recorded = self.recorded(self.keys_head.unwrap());
+        self.append("platform", service(), vec![fact(recorded, "heads")]);
+        self.checkpoint("platform");
+    }
+
+    /// The heads as they are now.
+    fn recorded(&mut self, mut keys: KeysHead) -> Recorded {
         let mut leaves = Vec::new();
         let mut changed = Vec::new();
         for id in self.announced.clone() {
@@ -206,17 +223,14 @@ impl World {
         } else {
             vec![self.blob("platform", &changed)]
         };
-        let mut keys = self.keys_head.unwrap();
         if self.twist == Twist::HeadsLackKeys {
             keys.count += 1;
         }
-        let recorded = Recorded {
+        Recorded {
             size: leaves.len() as u64,
             root: Digest::from_bytes(root),
             keys,
             blobs,
-        };
-        self.append("platform", service(), vec![fact(recorded, "heads")]);
-        self.checkpoint("platform");
+        }
     }
 }

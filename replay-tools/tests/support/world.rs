@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use countersign_chain::{CommandKey, request_digest};
+use countersign_events::Event;
 use countersign_events::heads::KeysHead;
 use countersign_evidence::Envelope;
 use countersign_ids::{Actor, AuthType, ChainId, Digest, EventHash, LedgerId, RequestDigest, Time};
@@ -92,6 +93,8 @@ impl World {
         request: Option<RequestDigest>,
         facts: Vec<Fact>,
     ) -> Receipt {
+        let heads = |fact: &Fact| matches!(fact.event, Event::Heads(_));
+        let backlink = facts.iter().position(heads).filter(|at| *at > 0);
         let events = facts
             .into_iter()
             .map(|fact| NewEvent {
@@ -107,6 +110,7 @@ impl World {
             .collect();
         let mut append = Append::new(chain(on), actor, key, events);
         append.request_digest = request;
+        append.backlink = backlink;
         self.ledger().append_blocking(append).unwrap()
     }
 

@@ -100,9 +100,8 @@ impl Tenant {
             .action_object
             .digest()
             .map_err(|error| bad(RULE, error))?;
-        let same = order.action == authorized.action
-            && digest == run.digest
-            && order.site == run.site;
+        let same =
+            order.action == authorized.action && digest == run.digest && order.site == run.site;
         need(
             same,
             RULE,

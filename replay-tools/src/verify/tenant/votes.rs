@@ -151,9 +151,8 @@ impl Tenant {
             RULE,
             "the statement says another decision than the event",
         )?;
-        let over = said.action == *action
-            && said.action_digest == run.digest
-            && said.site == run.site;
+        let over =
+            said.action == *action && said.action_digest == run.digest && said.site == run.site;
         need(over, RULE, "a statement over another action")?;
         let seen = run
             .round

@@ -42,7 +42,7 @@ pub(crate) fn tell(seed: u8, twist: Twist) -> World {
     let mut story = Story::begin(seed, twist);
     story.publish("act-1", b"release one", 1);
     story.beat();
-    story.world.record_heads();
+    story.world.rotate_order_key();
     story.publish("act-2", b"release two", 2);
     story.beat();
     story.end()

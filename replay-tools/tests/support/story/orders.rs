@@ -39,7 +39,8 @@ impl Story {
         let keys = &self.world.keys;
         match self.world.twist {
             Twist::OrderByUnknownKey => keys.stranger.clone(),
-            Twist::KeyEndsAlone if number > 1 => keys.order_next.clone(),
+            Twist::OrderByEndedKey => keys.order.clone(),
+            _ if number > 1 => keys.order_next.clone(),
             _ => keys.order.clone(),
         }
     }

@@ -34,13 +34,6 @@ impl Story {
         }
         self.answer(action, &order, OutcomeResult::Accepted);
         self.answer(action, &order, OutcomeResult::Succeeded);
-        let rotates = matches!(
-            self.world.twist,
-            Twist::OrderByEndedKey | Twist::KeyEndsAlone
-        );
-        if rotates && number == 1 {
-            self.world.rotate_order_key();
-        }
     }
 
     fn propose(&mut self, action: &str, release: &[u8]) -> ActionObject {
