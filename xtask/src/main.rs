@@ -4,6 +4,7 @@
 
 mod bench;
 mod ci;
+mod faults;
 mod generate;
 mod mutants;
 mod report;
@@ -31,6 +32,8 @@ enum Task {
     Test(ci::TestArguments),
     /// Measure, and print a table of figures.
     Bench(bench::Arguments),
+    /// Let durable writes of the store fail, by name or by chance.
+    Faults(faults::Arguments),
     /// Take each check of an order out of the code in turn, and see a test fail.
     Mutants,
     /// What a change must pass besides the tests: tidy, format, lints, docs, generated files.
@@ -43,6 +46,7 @@ fn main() -> ExitCode {
         Task::Tidy => tidy::run(),
         Task::Test(arguments) => ci::test(&arguments),
         Task::Bench(arguments) => bench::run(&arguments),
+        Task::Faults(arguments) => faults::run(&arguments),
         Task::Mutants => mutants::run(),
         Task::Ci => ci::run(),
     };

@@ -221,7 +221,10 @@ impl Error {
 
 impl From<scan::Error> for Error {
     fn from(error: scan::Error) -> Self {
-        Self::Damaged(Box::new(error))
+        match error {
+            scan::Error::Io { path, source } => Self::io(&path, source),
+            scan::Error::Damaged { .. } => Self::Damaged(Box::new(error)),
+        }
     }
 }
 

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
 use chacha20poly1305::aead::{Aead, KeyInit, Payload};
@@ -25,7 +25,15 @@ type Secret = Zeroizing<[u8; 32]>;
 pub(crate) struct Keyring {
     disk: Disk,
     dir: PathBuf,
-    keys: Mutex<BTreeMap<DataSubject, Secret>>,
+    keys: Mutex<BTreeMap<DataSubject, Held>>,
+}
+
+/// A key in memory.
+#[derive(Debug, Clone)]
+struct Held {
+    secret: Secret,
+    /// Whether its file survives a power cut for certain. Reading needs that not, sealing does.
+    durable: bool,
 }
 
 /// A body as it is stored, and what the header says about its key.
@@ -54,7 +62,7 @@ impl Keyring {
     ) -> Result<Sealed, Error> {
         let failed = |error| Error::io(&self.dir, error);
         let key = match self.key(subject)? {
-            Some(key) => key,
+            Some(held) => self.durable(subject, held)?,
             None => self.make(entropy, subject)?,
         };
         let nonce: [u8; 24] = entropy.draw().map_err(failed)?;
@@ -96,6 +104,7 @@ impl Keyring {
         };
         let secret = self
             .key(subject)?
+            .map(|held| held.secret)
             .filter(|secret| body_key_commitment(secret) == *key)
             .ok_or_else(gone)?;
         let broken = |what: &str| {
@@ -128,16 +137,20 @@ impl Keyring {
 
     /// Destroys a key for ever. Whatever it sealed still verifies and can no longer be read.
     pub(crate) fn destroy(&self, subject: &DataSubject) -> Result<(), Error> {
-        let path = self.path(subject);
-        let failed = |error| Error::io(&path, error);
         let mut keys = self.keys.lock().unwrap_or_else(PoisonError::into_inner);
         keys.remove(subject);
-        if self.disk.is_file(&path) {
+        self.erase(&self.path(subject))
+    }
+
+    /// Erases the file of a key, if there is one.
+    fn erase(&self, path: &Path) -> Result<(), Error> {
+        let failed = |error| Error::io(path, error);
+        if self.disk.is_file(path) {
             // The bytes go before the name does; where the file system writes elsewhere this does no harm.
-            let file = self.disk.open_to_write(&path).map_err(failed)?;
+            let file = self.disk.open_to_write(path).map_err(failed)?;
             file.write_at(Part::Erasure, &[0; 64], 0).map_err(failed)?;
             file.sync_all(Part::Erasure).map_err(failed)?;
-            self.disk.remove(Part::Erasure, &path).map_err(failed)?;
+            self.disk.remove(Part::Erasure, path).map_err(failed)?;
         }
         self.disk.sync_dir(Part::Erasure, &self.dir).map_err(failed)
     }
@@ -146,16 +159,21 @@ impl Keyring {
         self.dir.join(subject.as_str())
     }
 
-    fn key(&self, subject: &DataSubject) -> Result<Option<Secret>, Error> {
+    fn key(&self, subject: &DataSubject) -> Result<Option<Held>, Error> {
         let mut keys = self.keys.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(key) = keys.get(subject) {
-            return Ok(Some(key.clone()));
+        if let Some(held) = keys.get(subject) {
+            return Ok(Some(held.clone()));
         }
         let path = self.path(subject);
         let text = match self.disk.read(&path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             other => Zeroizing::new(other.map_err(|error| Error::io(&path, error))?),
         };
+        if text.contains(&0) {
+            // Its destruction began; until that is finished, a power cut could bring the key back.
+            self.erase(&path)?;
+            return Ok(None);
+        }
         let mut key = Secret::default();
         let malformed = |_| {
             Error::io(
@@ -164,24 +182,43 @@ impl Keyring {
             )
         };
         hex::decode_to_slice(text.as_slice(), key.as_mut_slice()).map_err(malformed)?;
-        // Whoever made it may have died before its name was durable.
-        let confirmed = self.disk.confirm(Part::Key, &path);
-        confirmed.map_err(|error| Error::io(&path, error))?;
-        keys.insert(subject.clone(), key.clone());
-        Ok(Some(key))
+        let held = Held {
+            secret: key,
+            durable: false,
+        };
+        keys.insert(subject.clone(), held.clone());
+        Ok(Some(held))
+    }
+
+    /// A key that something may be sealed with: whoever made it may have died before its name was durable.
+    fn durable(&self, subject: &DataSubject, held: Held) -> Result<Secret, Error> {
+        if !held.durable {
+            let path = self.path(subject);
+            let confirmed = self.disk.confirm(Part::Key, &path);
+            confirmed.map_err(|error| Error::io(&path, error))?;
+            let mut keys = self.keys.lock().unwrap_or_else(PoisonError::into_inner);
+            if let Some(held) = keys.get_mut(subject) {
+                held.durable = true;
+            }
+        }
+        Ok(held.secret)
     }
 
     fn make(&self, entropy: &Entropy, subject: &DataSubject) -> Result<Secret, Error> {
         let path = self.path(subject);
         let mut keys = self.keys.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(made_meanwhile) = keys.get(subject) {
-            return Ok(made_meanwhile.clone());
+            return Ok(made_meanwhile.secret.clone());
         }
         let key = Secret::new(entropy.draw().map_err(|error| Error::io(&path, error))?);
         let text = Zeroizing::new(hex::encode(key.as_slice()));
         let written = self.disk.replace(Part::Key, &path, text.as_bytes(), 0o600);
         written.map_err(|error| Error::io(&path, error))?;
-        keys.insert(subject.clone(), key.clone());
+        let held = Held {
+            secret: key.clone(),
+            durable: true,
+        };
+        keys.insert(subject.clone(), held);
         Ok(key)
     }
 }

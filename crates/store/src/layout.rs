@@ -206,6 +206,13 @@ impl Description {
         Ok(description)
     }
 
+    /// Makes sure that what was read is durable.
+    pub(crate) fn confirm(layout: &Layout) -> Result<(), Error> {
+        let path = layout.description();
+        let confirmed = layout.disk.confirm(Part::Description, &path);
+        confirmed.map_err(|error| Error::io(&path, error))
+    }
+
     pub(crate) fn write(&self, layout: &Layout) -> Result<(), Error> {
         let text = format!(
             "format = {FORMAT}\nledger = \"{}\"\ngenesis = \"{}\"\n",

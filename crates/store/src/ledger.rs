@@ -78,6 +78,8 @@ impl Ledger {
         let layout = Layout::on(options.disk.clone(), root);
         let description = Description::read(&layout)?;
         let lock = Lock::exclusive(&layout)?;
+        // Its creator may have died before the name was durable, and without it this is no ledger.
+        Description::confirm(&layout)?;
         let blobs = Blobs::new(layout.disk().clone(), layout.blobs());
         let Recovered {
             view,
@@ -380,25 +382,36 @@ impl Ledger {
 
     /// Stops cleanly: everything accepted is answered, the log is made durable, and the journal says `closed`.
     pub fn close(&self) -> Result<(), Error> {
-        let Some(threads) = self
-            .threads
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .take()
-        else {
+        let Some(sound) = self.end(Ending::Finish) else {
             return Ok(());
         };
-        self.front.stop();
-        let writer = threads.writer.join();
-        self.handover.end(Ending::Finish);
-        let log = threads.log.join();
         if let Some(error) = self.view.board.stopped() {
             return Err(error);
         }
-        if writer.is_err() || log.is_err() {
+        if !sound {
             return Err(Error::Closed);
         }
         self.front.close()
+    }
+
+    /// Stops as in a crash, but only when the log has taken in everything that was given to it.
+    #[cfg(feature = "faults")]
+    pub fn crash_behind_the_log(&self) {
+        self.end(Ending::Finish);
+    }
+
+    /// Ends both threads, and says whether they ended well; `None` if they had ended before.
+    fn end(&self, ending: Ending) -> Option<bool> {
+        let threads = self
+            .threads
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take()?;
+        self.front.stop();
+        let writer = threads.writer.join();
+        self.handover.end(ending);
+        let log = threads.log.join();
+        Some(writer.is_ok() && log.is_ok())
     }
 
     pub(crate) fn view(&self) -> &Arc<View> {
@@ -424,17 +437,7 @@ impl Ledger {
 impl Drop for Ledger {
     /// Without [`Ledger::close`] this is like a crash: nothing acknowledged is lost, and the next opening finds no `closed`.
     fn drop(&mut self) {
-        if let Some(threads) = self
-            .threads
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .take()
-        {
-            self.front.stop();
-            drop(threads.writer.join());
-            self.handover.end(Ending::Abandon);
-            drop(threads.log.join());
-        }
+        self.end(Ending::Abandon);
     }
 }
 

@@ -151,7 +151,13 @@ impl View {
             }) => {
                 // The log is a copy: what it lost is still in the journal, as long as it links there.
                 self.board.log_damaged(&id, sequence, &reason);
-                self.log.mark_damaged()?;
+                if let Err(error) = self.log.mark_damaged() {
+                    // Reading goes on; without the mark the next start finds the damage when it comes upon it.
+                    tracing::error!(
+                        error = crate::status::chain_of(&error),
+                        "the damage is not marked"
+                    );
+                }
                 let healed = self.log.read_journal(&self.ledger, chain, from, limit);
                 if let Err(Error::ChainDamaged {
                     chain,

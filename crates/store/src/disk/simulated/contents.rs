@@ -17,6 +17,8 @@ pub(super) struct Contents {
     doubt: BTreeMap<usize, Doubt>,
     /// The file was cut off here, and its new length is not durable.
     cut: Option<usize>,
+    /// Whether it was ever made durable as a whole, if only as an empty file.
+    synced: bool,
 }
 
 /// A sector that was written since it was last certain.
@@ -68,10 +70,17 @@ impl Contents {
         self.cache.resize(length, 0);
     }
 
+    /// Whether a sync has nothing to write.
+    pub(super) fn is_clean(&self, all: bool) -> bool {
+        let length = !all || (self.synced && self.disk.len() == self.cache.len());
+        length && self.cut.is_none() && !self.doubt.values().any(|doubt| doubt.dirty)
+    }
+
     /// Makes durable the dirty sectors that `lucky` picks; the others are clean from now on all the same.
     pub(super) fn sync(&mut self, all: bool, metadata: bool, mut lucky: impl FnMut() -> bool) {
         if metadata && (all || self.cut.is_some()) {
             self.keep_length();
+            self.synced = true;
         }
         let dirty: Vec<usize> = self
             .doubt
@@ -180,6 +189,11 @@ impl Entries {
     pub(super) fn change(&mut self, change: Change) {
         apply(&mut self.cache, &change);
         self.pending.push(change);
+    }
+
+    /// Whether a sync has nothing to write.
+    pub(super) fn is_clean(&self) -> bool {
+        self.pending.is_empty()
     }
 
     pub(super) fn sync(&mut self) {

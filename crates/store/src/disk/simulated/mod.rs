@@ -50,6 +50,7 @@ struct State {
     /// Which run of the program the open files belong to.
     run: u64,
     writes: u64,
+    fired: u64,
     hits: BTreeMap<Point, u64>,
     halt: Option<(u64, Fate)>,
     fail: Option<Plan>,
@@ -106,6 +107,7 @@ impl Simulation {
             locks: BTreeMap::new(),
             run: 0,
             writes: 0,
+            fired: 0,
             hits: BTreeMap::new(),
             halt: None,
             fail: None,
@@ -174,13 +176,24 @@ impl Simulation {
         self.state().fail.is_some()
     }
 
-    /// The program is killed: its files and locks are gone, what it wrote is there. Faults that were planned are forgotten.
+    /// How many writes failed, those after a halt included.
+    #[must_use]
+    pub fn fired(&self) -> u64 {
+        self.state().fired
+    }
+
+    /// Nothing fails any more.
+    pub fn mend(&self) {
+        let mut state = self.state();
+        (state.halt, state.fail, state.one_in) = (None, None, None);
+        state.halted = false;
+    }
+
+    /// The program is killed: its files and locks are gone, what it wrote is there.
     pub fn kill(&self) {
         let mut state = self.state();
         state.run = state.run.saturating_add(1);
         state.locks.clear();
-        (state.halt, state.fail, state.one_in) = (None, None, None);
-        state.halted = false;
     }
 
     /// The power is cut: what was durable is there, and of the rest any part.
@@ -263,6 +276,11 @@ impl Simulation {
     pub(super) fn sync_dir(&self, part: Part, path: &Path) -> io::Result<()> {
         let mut state = self.state();
         let dir = state.find(path)?;
+        if let Some(Node::Dir(entries)) = state.nodes.get(dir)
+            && entries.is_clean()
+        {
+            return state.nothing_to_write(None);
+        }
         state.durably(part, Step::SyncDir, None, |state, _| {
             if let Some(Node::Dir(entries)) = state.nodes.get_mut(dir) {
                 entries.sync();
@@ -325,6 +343,15 @@ impl State {
         }
     }
 
+    /// A sync that has nothing to write is no durable write, and can only fail as everything does after a halt.
+    fn nothing_to_write(&mut self, run: Option<u64>) -> io::Result<()> {
+        if self.halted || run.is_some_and(|run| run != self.run) {
+            self.fired = self.fired.saturating_add(1);
+            return Err(failure(Said::Failed));
+        }
+        Ok(())
+    }
+
     /// Makes one durable write, or lets it fail as it is planned: `act` does all of it, or with `Torn` some of it.
     fn durably(
         &mut self,
@@ -333,9 +360,7 @@ impl State {
         run: Option<u64>,
         act: impl FnOnce(&mut Self, Option<Fate>),
     ) -> io::Result<()> {
-        if self.halted || run.is_some_and(|run| run != self.run) {
-            return Err(failure(Said::Failed));
-        }
+        self.nothing_to_write(run)?;
         let point = Point { part, step };
         if !Point::all().any(|known| known == point) {
             return Err(io::Error::other(format!(
@@ -346,6 +371,7 @@ impl State {
             act(self, None);
             return Ok(());
         };
+        self.fired = self.fired.saturating_add(1);
         let divisible = matches!(step, Step::Write | Step::Sync);
         if fate == Fate::Torn && !divisible {
             fate = if self.random.coin() {
@@ -439,6 +465,9 @@ impl Handle {
     }
 
     pub(super) fn sync(&self, part: Part, all: bool) -> io::Result<()> {
+        if self.contents(|contents| contents.is_clean(all))? {
+            return self.simulation.state().nothing_to_write(Some(self.run));
+        }
         self.durably(part, Step::Sync, |contents, random, fate| match fate {
             None | Some(Fate::Stored) => contents.sync(all, true, || true),
             Some(Fate::Lost) => contents.sync(all, false, || false),

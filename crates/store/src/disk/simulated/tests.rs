@@ -146,6 +146,7 @@ fn a_write_that_fails_is_lost_stored_or_shortened_as_planned_and_after_a_halt_no
             assert!(expected.contains(byte), "{fate:?}: {seen:?}");
         }
         simulation.kill();
+        simulation.mend();
         assert!(
             file.write_at(Part::Group, &[1], 0).is_err(),
             "its program is gone"
