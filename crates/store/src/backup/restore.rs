@@ -9,6 +9,7 @@ use super::error::{Error, Lost};
 use super::files::{copy, copy_tree, create_dir, digest, failed, files_in, replace, sync_dir};
 use super::follow::{Known, States, follow, lost};
 use super::manifest::{Manifest, generations};
+use crate::disk::parent_of;
 use crate::layout::Lock;
 use crate::read::Reader;
 use crate::{Layout, Position};
@@ -315,10 +316,7 @@ fn beside(data: &Path, what: &str) -> Result<PathBuf, Error> {
 }
 
 fn sync_parent(data: &Path) -> Result<(), Error> {
-    let parent = data
-        .parent()
-        .filter(|parent| !parent.as_os_str().is_empty())
-        .unwrap_or_else(|| Path::new("."));
+    let parent = parent_of(data).unwrap_or(data);
     create_dir(parent)?;
     Ok(sync_dir(parent)?)
 }

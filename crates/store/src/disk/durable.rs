@@ -22,7 +22,7 @@ impl Disk {
         } else {
             self.open(path)?.sync_all(part)?;
         }
-        match path.parent().map(|parent| self.sync_dir(part, parent)) {
+        match parent_of(path).map(|parent| self.sync_dir(part, parent)) {
             // The directory above a data directory may be nobody's to open; then its entries are nobody's to lose either.
             Some(Err(error)) if error.kind() != io::ErrorKind::PermissionDenied => Err(error),
             _ => Ok(()),
@@ -34,14 +34,8 @@ impl Disk {
         if self.is_dir(path) {
             return self.confirm(part, path);
         }
-        let Some(parent) = path.parent() else {
+        let Some(parent) = parent_of(path) else {
             return Err(io::ErrorKind::NotFound.into());
-        };
-        // A relative path begins in the current directory.
-        let parent = if parent.as_os_str().is_empty() {
-            Path::new(".")
-        } else {
-            parent
         };
         self.create_dir(part, parent)?;
         match self.make_dir(part, path, 0o777) {
@@ -62,7 +56,7 @@ impl Disk {
         mode: u32,
     ) -> io::Result<()> {
         let name = path.file_name().ok_or(io::ErrorKind::InvalidInput)?;
-        let parent = path.parent().ok_or(io::ErrorKind::InvalidInput)?;
+        let parent = parent_of(path).ok_or(io::ErrorKind::InvalidInput)?;
         let mut beside = name.to_os_string();
         beside.push(format!(".{}.tmp", unique()));
         let beside = parent.join(beside);
@@ -81,6 +75,17 @@ impl Disk {
         }
         self.sync_dir(part, parent)
     }
+}
+
+/// The directory that holds a path; a relative path of one name begins in the current directory.
+pub(crate) fn parent_of(path: &Path) -> Option<&Path> {
+    path.parent().map(|parent| {
+        if parent.as_os_str().is_empty() {
+            Path::new(".")
+        } else {
+            parent
+        }
+    })
 }
 
 impl File {
@@ -155,5 +160,17 @@ impl Known {
 
     fn paths(&self) -> MutexGuard<'_, BTreeSet<PathBuf>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_relative_name_stands_in_the_current_directory() {
+        assert_eq!(parent_of(Path::new("data")), Some(Path::new(".")));
+        assert_eq!(parent_of(Path::new("a/data")), Some(Path::new("a")));
+        assert_eq!(parent_of(Path::new("/")), None);
     }
 }

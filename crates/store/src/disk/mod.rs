@@ -9,7 +9,7 @@ mod part;
 #[cfg(feature = "faults")]
 pub mod simulated;
 
-pub(crate) use durable::Known;
+pub(crate) use durable::{Known, parent_of};
 pub(crate) use part::Part;
 
 use std::ffi::OsString;
