@@ -14,6 +14,9 @@ use crate::{Error, Service, TenantAccess, secrets};
 /// How long an action waits when nobody says otherwise.
 const LIFETIME_MILLIS: u64 = 24 * 60 * 60 * 1000;
 
+/// How often a site may move on while one proposal is made.
+const MOVES_MAX: u32 = 8;
+
 impl Service {
     /// Proposes a change. Policy is asked right after, by what follows from the proposal.
     ///
@@ -26,9 +29,18 @@ impl Service {
         proposal: Proposal,
     ) -> Result<Proposed, Error> {
         let reason = self.own_reason(access, proposal.reason.clone())?;
-        let what = self.proposal(access, proposal, reason).await?;
+        let mut what = self.proposal(access, proposal, reason).await?;
         let action = what.action.clone();
-        let receipt = self.write(access, request, what).await?;
+        let mut moves = 0;
+        let receipt = loop {
+            match self.write(access, request, what.clone()).await {
+                Ok(receipt) => break receipt,
+                Err(_) if moves < MOVES_MAX && self.moved_on(access, &mut what).await? => {
+                    moves += 1;
+                }
+                Err(error) => return Err(error),
+            }
+        };
         let action = if receipt.replayed {
             self.inner.subject_of(&receipt)?.parse()?
         } else {
@@ -185,6 +197,18 @@ impl Service {
             reason,
             blobs: self.read_blobs(access, wanted).await?,
         })
+    }
+
+    /// Whether the site moved on since the manifests of a plan were read, so that it needs another one; that is read now.
+    async fn moved_on(&self, access: &TenantAccess, what: &mut Propose) -> Result<bool, Error> {
+        let wanted = self.inner.tenant(access.tenant(), |fold| {
+            blobs_wanted(&fold.tenant, &what.site, &what.kind, &what.parameters)
+        })?;
+        let mut unread = wanted.unwrap_or_default();
+        unread.retain(|digest| !what.blobs.contains_key(digest));
+        let moved = !unread.is_empty();
+        what.blobs.extend(self.read_blobs(access, unread).await?);
+        Ok(moved)
     }
 
     async fn read_blobs(

@@ -61,3 +61,19 @@ impl fmt::Display for Position {
 pub(crate) fn bytes(length: usize) -> u64 {
     u64::try_from(length).unwrap_or(u64::MAX)
 }
+
+/// How many bytes there are up to the last one that is not zero.
+///
+/// Blank pages are compared as a whole: a preallocated segment is mostly blank, and is looked through at every opening.
+pub(crate) fn used_of(part: &[u8]) -> usize {
+    static BLANK: [u8; 4096] = [0; 4096];
+    let mut end = part.len();
+    for page in part.rchunks(BLANK.len()) {
+        if BLANK.get(..page.len()) != Some(page) {
+            let blank = page.iter().rev().take_while(|byte| **byte == 0).count();
+            return end.saturating_sub(blank);
+        }
+        end = end.saturating_sub(page.len());
+    }
+    0
+}

@@ -10,7 +10,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::frame::{self, Bad, HEAD_BYTES, Head, Kind};
-use super::{Position, bytes};
+use super::{Position, bytes, used_of};
 use crate::disk::{Disk, File};
 
 /// How much is read from a segment at a time.
@@ -440,13 +440,9 @@ impl Window {
                 .file
                 .read_at(part, start)
                 .map_err(|source| self.failed(source))?;
-            if let Some(last) = part
-                .get(..read)
-                .unwrap_or_default()
-                .iter()
-                .rposition(|byte| *byte != 0)
-            {
-                return Ok(start.saturating_add(bytes(last)).saturating_add(1));
+            let used = used_of(part.get(..read).unwrap_or_default());
+            if used > 0 {
+                return Ok(start.saturating_add(bytes(used)));
             }
             end = start;
         }

@@ -6,7 +6,7 @@ use std::path::Path;
 use super::footer::Footer;
 use super::scan::{End, Error, Scan, segments};
 use super::segment::{Journal, harden};
-use super::{Kind, Position};
+use super::{Kind, Position, used_of};
 use crate::disk::Disk;
 
 const SEGMENT_BYTES: u64 = 2048;
@@ -227,4 +227,20 @@ fn a_journal_over_many_segments_reads_in_order_and_a_missing_or_foreign_segment_
         matches!(outcome, Some(Err(Error::Damaged { .. }))),
         "a journal that ends before the floor lost something"
     );
+}
+
+#[test]
+fn what_is_used_ends_at_the_last_byte_that_is_not_zero() {
+    assert_eq!(used_of(&[]), 0);
+    for length in [1, 4095, 4096, 4097, 3 * 4096, 3 * 4096 + 5] {
+        let mut part = vec![0; length];
+        assert_eq!(used_of(&part), 0, "{length}");
+        for at in [0, 1, 4094, 4095, 4096, 8191, 8192, length - 1] {
+            if at < length {
+                part[at] = 1;
+                assert_eq!(used_of(&part), at + 1, "{at} of {length}");
+                part[at] = 0;
+            }
+        }
+    }
 }
