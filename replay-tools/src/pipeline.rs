@@ -62,9 +62,8 @@ where
         for _ in 0..helpers {
             scope.spawn(|| line.help());
         }
-        let folded = line.fold(&mut fold);
-        line.close();
-        folded
+        let _guard = Guard(&line);
+        line.fold(&mut fold)
     })
 }
 
@@ -141,8 +140,7 @@ where
 
     /// Prepares batches until there are no more, or nobody wants them.
     fn help(&self) {
-        // A helper that panics must not leave the folding thread waiting: the panic goes on when the scope ends.
-        let _guard = Guard(self);
+        let _guard = PanicGuard(self);
         loop {
             let mut shelf = lock(&self.shelf);
             while !shelf.closed && shelf.ready.len() >= self.ahead {
@@ -219,10 +217,19 @@ impl<S, T, P> Line<S, T, P> {
     }
 }
 
-/// Closes the line if its holder panics.
+/// Closes the line when folding ends, however it ends: helpers that wait for room go home.
 struct Guard<'l, S, T, P>(&'l Line<S, T, P>);
 
 impl<S, T, P> Drop for Guard<'_, S, T, P> {
+    fn drop(&mut self) {
+        self.0.close();
+    }
+}
+
+/// Closes the line if a helper panics: the folding thread must not wait for it, and the panic goes on when the scope ends.
+struct PanicGuard<'l, S, T, P>(&'l Line<S, T, P>);
+
+impl<S, T, P> Drop for PanicGuard<'_, S, T, P> {
     fn drop(&mut self) {
         if thread::panicking() {
             self.0.close();
@@ -288,7 +295,7 @@ mod tests {
     }
 
     #[test]
-    fn whoever_folds_may_stop_and_a_helper_that_panics_stops_everybody() {
+    fn whoever_folds_may_stop() {
         let stopped = run(
             (0..100_000_u64).map(Ok),
             3,
@@ -302,18 +309,29 @@ mod tests {
             },
         );
         assert!(stopped.is_err());
-        let panicked = std::panic::catch_unwind(|| {
-            let here = thread::current().id();
-            run(
-                (0..100_000_u64).map(Ok),
-                2,
-                |item| {
-                    assert!(thread::current().id() == here || item < 5000);
-                    item
-                },
-                |_| Ok(()),
-            )
-        });
-        drop(panicked);
+    }
+
+    #[test]
+    fn a_panic_on_any_thread_ends_the_run() {
+        let here = thread::current().id();
+        for helper in [false, true] {
+            let ended = std::panic::catch_unwind(|| {
+                run(
+                    (0..100_000_u64).map(Ok),
+                    3,
+                    |item| {
+                        let mine = thread::current().id() == here;
+                        assert!(mine || !helper, "a helper panics");
+                        item
+                    },
+                    |item| {
+                        assert!(helper || item < 1000, "the folding thread panics");
+                        Ok(())
+                    },
+                )
+            });
+            // Where this thread is done before any helper began, nobody panics.
+            assert!(ended.is_err() || helper);
+        }
     }
 }
