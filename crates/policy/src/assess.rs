@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use cedar_policy::{Authorizer, Context, Entities, Request};
+use cedar_policy::{Authorizer, Context, Entities, EntityUid, Request};
 use countersign_domain::{PolicyInput, PolicyOutcome};
 use countersign_events::{EntityName, Evaluation, Ruling, Tally, words::Verdict};
 use countersign_evidence::JsonObject;
@@ -143,6 +143,11 @@ fn sorted(digests: [Digest; 2]) -> Vec<Digest> {
 struct Bench<'a> {
     set: &'a PolicySet,
     facts: Facts<'a>,
+    principal: Uid,
+    action: Uid,
+    resource: Uid,
+    /// The same three as Cedar names them.
+    names: [EntityUid; 3],
     entities: Entities,
     snapshot: Vec<u8>,
     authorizer: Authorizer,
@@ -154,9 +159,15 @@ impl<'a> Bench<'a> {
         let things = facts.things()?;
         let snapshot = Facts::snapshot(&things)?;
         let entities = Facts::entities(&things, &set.schema)?;
+        let (principal, resource) = (facts.principal(), facts.change());
+        let action = Uid::new(Kind::Action, &"dispatch");
         Ok(Self {
             set,
             facts,
+            names: [principal.cedar()?, action.cedar()?, resource.cedar()?],
+            principal,
+            action,
+            resource,
             entities,
             snapshot,
             authorizer: Authorizer::new(),
@@ -165,31 +176,22 @@ impl<'a> Bench<'a> {
 
     fn evaluate(&self, tally: Tally, people: &BTreeSet<ApproverId>) -> Result<Evaluation, Error> {
         let invalid = |detail: String| Error::Request { detail };
-        let (principal, action, resource) = (
-            self.facts.principal(),
-            Uid::new(Kind::Action, &"dispatch"),
-            self.facts.change(),
-        );
         let members = self.facts.context(people)?;
         let context = Context::from_pairs(term::record_cedar(&members)?)
             .map_err(|error| invalid(error.to_string()))?;
-        let request = Request::new(
-            principal.cedar()?,
-            action.cedar()?,
-            resource.cedar()?,
-            context,
-            Some(&self.set.schema),
-        )
-        .map_err(|error| invalid(error.to_string()))?;
+        let [principal, action, resource] = self.names.clone();
+        let schema = Some(&self.set.schema);
+        let request = Request::new(principal, action, resource, context, schema)
+            .map_err(|error| invalid(error.to_string()))?;
         let response = self
             .authorizer
             .is_authorized(&request, &self.set.policies, &self.entities);
         let (ruling, policies, errors) = answer(&response);
         Ok(Evaluation {
             tally,
-            principal: name(&principal),
-            action: name(&action),
-            resource: name(&resource),
+            principal: name(&self.principal),
+            action: name(&self.action),
+            resource: name(&self.resource),
             context: JsonObject(term::members_json(&members)),
             ruling,
             policies,

@@ -4,6 +4,7 @@
 //! form, so that other Cedar tools read what we keep.
 
 use std::collections::BTreeMap;
+use std::sync::LazyLock;
 
 use cedar_policy::{Entity, EntityId, EntityTypeName, EntityUid, RestrictedExpression};
 use serde_json::{Value, json};
@@ -24,7 +25,27 @@ pub(crate) enum Kind {
     Action,
 }
 
+/// Every type's name as Cedar has it: reading one runs Cedar's whole grammar, and a question names dozens.
+static NAMES: LazyLock<Result<BTreeMap<Kind, EntityTypeName>, String>> = LazyLock::new(|| {
+    Kind::ALL
+        .iter()
+        .map(|kind| match kind.full().parse() {
+            Ok(name) => Ok((*kind, name)),
+            Err(error) => Err(format!("`{}`: {error}", kind.full())),
+        })
+        .collect()
+});
+
 impl Kind {
+    const ALL: &[Self] = &[
+        Self::Person,
+        Self::Agent,
+        Self::Service,
+        Self::Site,
+        Self::Change,
+        Self::Action,
+    ];
+
     const fn name(self) -> &'static str {
         match self {
             Self::Person => "Person",
@@ -34,6 +55,18 @@ impl Kind {
             Self::Change => "Change",
             Self::Action => "Action",
         }
+    }
+
+    /// The type with its namespace.
+    fn full(self) -> String {
+        format!("{NAMESPACE}::{}", self.name())
+    }
+
+    fn cedar(self) -> Result<EntityTypeName, Error> {
+        let unnamed = |detail: String| Error::Request { detail };
+        let names = NAMES.as_ref().map_err(|error| unnamed(error.clone()))?;
+        let name = names.get(&self).ok_or_else(|| unnamed(self.full()))?;
+        Ok(name.clone())
     }
 }
 
@@ -54,7 +87,7 @@ impl Uid {
 
     /// The type with its namespace.
     pub(crate) fn full(&self) -> String {
-        format!("{NAMESPACE}::{}", self.kind.name())
+        self.kind.full()
     }
 
     pub(crate) fn json(&self) -> Value {
@@ -62,7 +95,8 @@ impl Uid {
     }
 
     pub(crate) fn cedar(&self) -> Result<EntityUid, Error> {
-        uid(&self.full(), &self.id)
+        let id = EntityId::new(&self.id);
+        Ok(EntityUid::from_type_name_and_id(self.kind.cedar()?, id))
     }
 }
 
