@@ -1,10 +1,11 @@
 //! Verifying a stopped ledger as `replay verify --through tree --threads 2` does, beside a loop that only reads, decompresses
 //! and hashes the same bytes.
 
+use crate::Run;
 use crate::child::Running;
-use crate::corpus::{CHAINS, Commands, ledger};
+use crate::corpus::{CHAINS, Commands, ledger_with};
 use crate::report::{Figure, median};
-use crate::writing::per_second;
+use crate::writing::{fill, per_second};
 use anyhow::{Context, Result, ensure};
 use countersign_chain::{Body, Record};
 use countersign_replay::open::open;
@@ -12,6 +13,7 @@ use countersign_replay::progress::Progress;
 use countersign_replay::report::{Verdict, peak_memory_bytes};
 use countersign_replay::verdict::{Demands, Level, Status};
 use countersign_replay::verify::{Pins, verify};
+use countersign_store::Options;
 use countersign_store::read::{Item, Reader};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -21,10 +23,6 @@ use std::io::{BufReader, Read, Write};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-/// Events of the ledger, and of the smaller one whose memory is compared.
-const EVENTS: u64 = 1_000_000;
-const FEWER: u64 = EVENTS / 5;
-const COMMAND_EVENTS: u64 = 64;
 const THREADS: usize = 2;
 /// How often both are measured, in turns.
 const ROUNDS: usize = 3;
@@ -41,26 +39,25 @@ struct Verified {
 }
 
 /// Events per second, and memory.
-pub(crate) fn audit() -> Result<Vec<Figure>> {
+pub(crate) fn audit(run: &Run) -> Result<Vec<Figure>> {
     let directory = tempfile::tempdir_in(".")?;
     let (large, small) = (
         directory.path().join("large"),
         directory.path().join("small"),
     );
-    build(&large, EVENTS)?;
-    build(&small, FEWER)?;
+    let (many, few) = (build(&large, run.events)?, build(&small, run.events / 5)?);
     let packed = directory.path().join("packed");
     pack(&large, &packed)?;
     let (mut ours, mut limit, mut peak) = (Vec::new(), Vec::new(), 0);
     for _ in 0..ROUNDS {
-        limit.push(per_second(EVENTS, bare(&packed)?));
-        let said = verified(&large, EVENTS)?;
-        ours.push(per_second(EVENTS, Duration::from_secs_f64(said.seconds)));
+        limit.push(per_second(many, bare(&packed)?));
+        let said = verified(&large, many)?;
+        ours.push(per_second(many, Duration::from_secs_f64(said.seconds)));
         peak = peak.max(said.peak_memory_bytes);
     }
-    let fewer = verified(&small, FEWER)?.peak_memory_bytes;
+    let fewer = verified(&small, few)?.peak_memory_bytes;
     let how = format!(
-        "{EVENTS} events in {CHAINS} chains, levels framing to tree, {THREADS} threads, in a process of its own; median of {ROUNDS} turns"
+        "{many} events in {CHAINS} chains, levels framing to tree, {THREADS} threads, in a process of its own; median of {ROUNDS} turns"
     );
     let bare = "one thread that reads, decompresses and hashes the same bytes";
     Ok(vec![
@@ -92,7 +89,7 @@ pub(crate) fn child(root: &Path) -> Result<()> {
 }
 
 /// Verifies every event from its frame to the tree of its chain; gives how many there are.
-pub(crate) fn follow(root: &Path) -> Result<u64> {
+fn follow(root: &Path) -> Result<u64> {
     let demands = Demands {
         through: Some(Level::Tree),
         threads: THREADS,
@@ -125,14 +122,11 @@ fn verified(root: &Path, events: u64) -> Result<Verified> {
     Ok(child.said.clone())
 }
 
-fn build(root: &Path, events: u64) -> Result<()> {
-    let ledger = ledger(root)?;
-    let commands = Commands::new("audit");
-    for _ in 0..events / COMMAND_EVENTS {
-        ledger.append_blocking(commands.next(&ledger, COMMAND_EVENTS)?)?;
-    }
-    ledger.close()?;
-    Ok(())
+/// Makes a ledger of so many events, or a few more; says how many.
+fn build(root: &Path, events: u64) -> Result<u64> {
+    let ledger = ledger_with(root, Options::default())?;
+    fill(ledger, &Commands::new("audit")?, events)?;
+    Ok(crate::walk::walk(root)?.events)
 }
 
 /// Writes the bytes of every event into compressed blocks of their own, without anything of a journal around them.

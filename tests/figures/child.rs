@@ -2,19 +2,24 @@
 //!
 //! The bench starts itself again with `--child ROLE`. A child says on its first line where it answers, and ends with its input.
 
+use crate::corpus::Commands;
 use crate::stage::{self, Stage};
+use crate::writing::taken;
 use anyhow::{Context, Result, bail};
 use axum::http::StatusCode;
 use axum::routing::post;
 use axum::{Json, Router};
 use countersign_api::Bounds;
 use countersign_service::{Config, Service};
+use countersign_store::{Ledger, Options};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use std::io::{BufRead, BufReader, Write};
 use std::net::SocketAddr;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
 use tokio::net::TcpListener;
+use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 /// A server that answers.
@@ -29,6 +34,12 @@ pub(crate) struct Running<T> {
 pub(crate) struct Plane {
     pub(crate) address: SocketAddr,
     pub(crate) stage: Stage,
+}
+
+/// What a process says that does nothing but write to a ledger: how many events there were before.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Writer {
+    pub(crate) events: u64,
 }
 
 /// What the empty server says.
@@ -67,6 +78,18 @@ impl<T: DeserializeOwned> Running<T> {
         Ok(Self { process, said })
     }
 
+    /// Its process id.
+    pub(crate) fn id(&self) -> u32 {
+        self.process.id()
+    }
+
+    /// Kills it where it stands.
+    pub(crate) fn kill(mut self) -> Result<()> {
+        self.process.kill()?;
+        self.process.wait()?;
+        Ok(())
+    }
+
     /// Ends it cleanly.
     pub(crate) fn stop(mut self) -> Result<()> {
         drop(self.process.stdin.take());
@@ -93,6 +116,7 @@ pub(crate) fn be(role: &str, directory: &Path) -> Result<()> {
             "plane" => plane(directory).await,
             "empty" => empty().await,
             "verify" => crate::audit::child(directory),
+            "writer" => writer(directory).await,
             other => bail!("no role `{other}`"),
         }
     })
@@ -110,7 +134,7 @@ async fn plane(directory: &Path) -> Result<()> {
         Bounds::default(),
         stop.clone(),
     ));
-    let stage = stage::set(&service, directory, &format!("http://{address}")).await?;
+    let stage = stage::set_once(&service, directory, &format!("http://{address}")).await?;
     say(&Plane { address, stage })?;
     ended().await?;
     stop.cancel();
@@ -128,6 +152,25 @@ async fn empty() -> Result<()> {
     tokio::select! {
         served = axum::serve(listener, router).into_future() => Ok(served?),
         ended = ended() => ended,
+    }
+}
+
+/// Writes batches to the bench's own chains, for ever.
+async fn writer(directory: &Path) -> Result<()> {
+    let ledger = Arc::new(Ledger::open(&directory.join("ledger"), Options::default())?);
+    let events = ledger.chains().iter().map(|(_, head)| head.size).sum();
+    let commands = Commands::pooled("killed")?;
+    say(&Writer { events })?;
+    let mut under_way = JoinSet::new();
+    loop {
+        let append = commands.next(&ledger, 64)?;
+        let ledger = Arc::clone(&ledger);
+        under_way.spawn(async move { taken(&ledger, append).await });
+        if under_way.len() >= 16
+            && let Some(appended) = under_way.join_next().await
+        {
+            appended??;
+        }
     }
 }
 

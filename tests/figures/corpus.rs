@@ -15,10 +15,13 @@ pub(crate) const CHAINS: u64 = 16;
 /// About what an event takes on disk without its frame: header, salt and body.
 pub(crate) const EVENT_BYTES: usize = 1300;
 
-/// Makes a ledger and opens it as the server does.
-pub(crate) fn ledger(root: &Path) -> Result<Ledger> {
-    Ledger::create(root, [7; 32], &Options::default()).context("no ledger")?;
-    Ledger::open(root, Options::default()).context("the new ledger does not open")
+/// How many bodies a pool has: more than one block of the log, so that none repeats where it would compress.
+const POOL: u64 = 16_384;
+
+/// Makes a ledger and opens it.
+pub(crate) fn ledger_with(root: &Path, options: Options) -> Result<Ledger> {
+    Ledger::create(root, [7; 32], &options).context("no ledger")?;
+    Ledger::open(root, options).context("the new ledger does not open")
 }
 
 /// Makes commands, each once.
@@ -26,26 +29,56 @@ pub(crate) fn ledger(root: &Path) -> Result<Ledger> {
 pub(crate) struct Commands {
     next: AtomicU64,
     run: String,
+    chains: Vec<ChainId>,
+    pool: Vec<Vec<u8>>,
 }
 
 impl Commands {
-    pub(crate) fn new(run: &str) -> Self {
+    /// To chains of their own.
+    pub(crate) fn new(run: &str) -> Result<Self> {
+        let chains = (0..CHAINS).map(|number| format!("bench-{number}").parse());
+        Ok(Self::to(run, &chains.collect::<Result<Vec<_>, _>>()?))
+    }
+
+    /// To these chains in turn.
+    pub(crate) fn to(run: &str, chains: &[ChainId]) -> Self {
         Self {
             next: AtomicU64::new(0),
             run: run.to_owned(),
+            chains: chains.to_vec(),
+            pool: Vec::new(),
+        }
+    }
+
+    /// With bodies made beforehand, so that making them costs the writers nothing.
+    pub(crate) fn pooled(run: &str) -> Result<Self> {
+        let pool = (0..POOL).map(|number| body(&format!("{run}-{number}")));
+        Ok(Self {
+            pool: pool.collect::<Result<_>>()?,
+            ..Self::new(run)?
+        })
+    }
+
+    fn body(&self, site: &str, number: u64) -> Result<Vec<u8>> {
+        match self.pool.get(usize::try_from(number % POOL)?) {
+            Some(made) => Ok(made.clone()),
+            None => body(site),
         }
     }
 
     /// The next command: `events` events of one site of one chain, under the condition that nobody else touched that site.
     pub(crate) fn next(&self, ledger: &Ledger, events: u64) -> Result<Append> {
         let number = self.next.fetch_add(1, Ordering::Relaxed);
-        let chain: ChainId = format!("bench-{}", number % CHAINS).parse()?;
+        let turn = usize::try_from(number)? % self.chains.len().max(1);
+        let chain = self.chains.get(turn).context("no chains")?.clone();
         let actor = Actor {
             kind: AuthType::Agent,
             id: "bench".parse()?,
         };
         let site = format!("{}-{number}", self.run);
-        let news: Result<Vec<NewEvent>> = (0..events).map(|_| event(&site)).collect();
+        let news: Result<Vec<NewEvent>> = (0..events)
+            .map(|event| new_event(&site, self.body(&site, number * events + event)?))
+            .collect();
         let mut append = Append::new(
             chain.clone(),
             actor,
@@ -64,8 +97,8 @@ impl Commands {
     }
 }
 
-/// An event that people know: a release was added, with five files. Its body is about 500 bytes.
-fn event(site: &str) -> Result<NewEvent> {
+/// The body of an event that people know: a release was added, with five files. It is about 500 bytes.
+fn body(site: &str) -> Result<Vec<u8>> {
     let mut attachments = (0..5)
         .map(|_| random().map(Digest::from_bytes))
         .collect::<Result<Vec<_>>>()?;
@@ -76,12 +109,16 @@ fn event(site: &str) -> Result<NewEvent> {
         label: "2026-autumn".to_owned(),
         attachments,
     });
+    Ok(event.encode()?)
+}
+
+fn new_event(site: &str, body: Vec<u8>) -> Result<NewEvent> {
     Ok(NewEvent {
         event_type: EventType::new("deploy", "release-added", 1)?,
         subject: site.parse()?,
         site: Some(site.parse()?),
         retention: Retention::Evidence,
-        body: event.encode()?,
+        body,
         seal: None,
         platformhead: Stamp::None,
         valid: None,

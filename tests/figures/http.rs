@@ -1,5 +1,6 @@
 //! Proposing over HTTP, each proposal durable, beside an axum that reads the same body and does nothing.
 
+use crate::Run;
 use crate::child::{Empty, Plane, Running};
 use crate::load::{self, CONNECTIONS, Requests};
 use crate::report::{Figure, median};
@@ -15,22 +16,19 @@ const ROUNDS: usize = 5;
 const TURN: Duration = Duration::from_secs(4);
 
 /// Requests per second over 64 connections.
-pub(crate) fn propose() -> Result<Vec<Figure>> {
+pub(crate) fn propose(_: &Run) -> Result<Vec<Figure>> {
     let directory = tempfile::tempdir_in(".")?;
     let plane = Running::<Plane>::start("plane", directory.path())?;
     let empty = Running::<Empty>::start("empty", directory.path())?;
-    let stage = &plane.said.stage;
-    let body = body(&stage.release);
+    let body = body(&plane.said.stage);
     let (mut ours, mut limit) = (Vec::new(), Vec::new());
     for round in 0..ROUNDS {
-        runtime()?.block_on(async {
-            let requests = proposals(round, stage, &body);
-            let sent = load::send_for(plane.said.address, TURN, requests).await?;
-            ours.push(per_second(sent.0, sent.1));
-            let sent = load::send_for(empty.said.address, TURN, nothing(&body)).await?;
-            limit.push(per_second(sent.0, sent.1));
-            Ok::<_, anyhow::Error>(())
-        })?;
+        let (sent, spent) = propose_for(&plane.said, TURN, &format!("r{round}"))?;
+        ours.push(per_second(sent, spent));
+        let nothing = nothing(&body);
+        let (sent, spent) =
+            runtime()?.block_on(load::send_for(empty.said.address, TURN, nothing))?;
+        limit.push(per_second(sent, spent));
     }
     empty.stop()?;
     plane.stop()?;
@@ -47,15 +45,22 @@ pub(crate) fn propose() -> Result<Vec<Figure>> {
     ])
 }
 
+/// Proposes for a while; how many proposals were answered with 201, and in what time.
+pub(crate) fn propose_for(plane: &Plane, time: Duration, run: &str) -> Result<(u64, Duration)> {
+    let requests = proposals(run, &plane.stage);
+    runtime()?.block_on(load::send_for(plane.address, time, requests))
+}
+
 /// Each connection is an agent of one of the tenants; each proposal has its own key.
-fn proposals(round: usize, stage: &Stage, body: &str) -> Vec<Requests> {
+fn proposals(run: &str, stage: &Stage) -> Vec<Requests> {
+    let body = body(stage);
     let agents = stage.agents.iter().cycle().take(CONNECTIONS).enumerate();
     let proposals = |(connection, (tenant, token)): (usize, &(TenantId, String))| {
         let path = format!("/v1/tenants/{tenant}/actions");
         let headers = format!("authorization: Bearer {token}\r\n");
-        let body = body.to_owned();
+        let (run, body) = (run.to_owned(), body.clone());
         let proposal = move |number: u64| {
-            let key = format!("idempotency-key: r{round}-{connection}-{number}\r\n");
+            let key = format!("idempotency-key: {run}-{connection}-{number}\r\n");
             load::post(&path, &format!("{headers}{key}"), &body)
         };
         Box::new(proposal) as Requests
@@ -73,11 +78,11 @@ fn nothing(body: &str) -> Vec<Requests> {
 }
 
 /// A proposal as an agent writes it.
-fn body(release: &str) -> String {
+fn body(stage: &Stage) -> String {
     serde_json::json!({
         "site": SITE,
         "kind": "release.publish",
-        "parameters": { "release": release },
+        "parameters": { "release": stage.release },
         "title": "Publish the first release of the shop",
         "reason": "The opening hours change on Monday, the menu of the season is new, and two photographs were replaced. The owner read the preview on Friday.",
     })

@@ -10,8 +10,12 @@ mod corpus;
 mod http;
 mod limit;
 mod load;
+mod peer;
+mod policy;
 mod report;
+mod signatures;
 mod stage;
+mod walk;
 mod whole;
 mod writing;
 
@@ -20,17 +24,29 @@ use report::Figure;
 use std::path::{Path, PathBuf};
 
 /// A figure's name, and what measures it.
-type Measure = (&'static str, fn() -> Result<Vec<Figure>>);
+type Measure = (&'static str, fn(&Run) -> Result<Vec<Figure>>);
 
 /// Every figure, in the order of the table.
 const MEASURES: &[Measure] = &[
     ("lone", writing::lone),
     ("writers", writing::writers),
     ("batches", writing::batches),
+    ("peer", peer::sled_per_event),
+    ("policy", policy::decisions),
+    ("signatures", signatures::signatures),
     ("whole", whole::whole),
     ("audit", audit::audit),
     ("propose", http::propose),
 ];
+
+/// What was asked for.
+#[derive(Debug)]
+pub(crate) struct Run {
+    names: Vec<String>,
+    json: Option<PathBuf>,
+    /// Events of the whole ledger.
+    pub(crate) events: u64,
+}
 
 fn main() -> Result<()> {
     let words: Vec<String> = std::env::args().skip(1).collect();
@@ -39,8 +55,9 @@ fn main() -> Result<()> {
     {
         return child::be(role, Path::new(directory));
     }
-    let (names, json) = arguments(words)?;
-    let unknown = names
+    let run = arguments(words)?;
+    let unknown = run
+        .names
         .iter()
         .find(|name| !MEASURES.iter().any(|(known, _)| known == name));
     if let Some(name) = unknown {
@@ -51,34 +68,36 @@ fn main() -> Result<()> {
     conditions.show();
     let mut figures = Vec::new();
     for (name, measure) in MEASURES {
-        if names.is_empty() || names.iter().any(|wanted| wanted == name) {
+        if run.names.is_empty() || run.names.iter().any(|wanted| wanted == name) {
             report::progress(format_args!("measuring {name}"));
-            figures.extend(measure().with_context(|| format!("`{name}` could not be measured"))?);
+            figures
+                .extend(measure(&run).with_context(|| format!("`{name}` could not be measured"))?);
         }
     }
     report::table(&figures)?;
-    if let Some(path) = json {
+    if let Some(path) = run.json {
         report::json(&figures, &path)?;
         conditions.write(&figures, &path)?;
     }
     Ok(())
 }
 
-/// Names, and the file of `--json`. Cargo itself adds `--bench`.
-fn arguments(words: Vec<String>) -> Result<(Vec<String>, Option<PathBuf>)> {
-    let (mut names, mut json) = (Vec::new(), None);
-    let mut arguments = words.into_iter();
-    while let Some(argument) = arguments.next() {
-        match argument.as_str() {
+/// Names and options. Cargo itself adds `--bench`.
+fn arguments(words: Vec<String>) -> Result<Run> {
+    let mut run = Run {
+        names: Vec::new(),
+        json: None,
+        events: 1_000_000,
+    };
+    let mut words = words.into_iter();
+    while let Some(word) = words.next() {
+        match word.as_str() {
             "--bench" => {}
-            "--json" => {
-                json = Some(PathBuf::from(
-                    arguments.next().context("--json needs a file")?,
-                ))
-            }
+            "--json" => run.json = Some(words.next().context("--json needs a file")?.into()),
+            "--events" => run.events = words.next().context("--events needs a number")?.parse()?,
             option if option.starts_with('-') => bail!("no option `{option}`"),
-            name => names.push(name.to_owned()),
+            name => run.names.push(name.to_owned()),
         }
     }
-    Ok((names, json))
+    Ok(run)
 }

@@ -4,11 +4,12 @@ use anyhow::{Context, Result, bail};
 use countersign_connector::site::Manifest;
 use countersign_connector::{Config, pair, run};
 use countersign_events::words::{Environment, TokenRole};
-use countersign_ids::{Actor, AuthType, Sequence, TenantId};
+use countersign_ids::{Actor, AuthType, ChainId, Sequence, TenantId};
 use countersign_service::{
     Need, NewSite, NewTenant, NewToken, PlatformAccess, Request, Service, TenantAccess,
 };
 use serde::{Deserialize, Serialize};
+use std::fs;
 use std::path::Path;
 use std::time::Duration;
 use tokio::sync::oneshot;
@@ -29,8 +30,32 @@ pub(crate) struct Stage {
     pub(crate) agents: Vec<(TenantId, String)>,
 }
 
-/// Sets all of it up in a running plane.
-pub(crate) async fn set(service: &Service, directory: &Path, url: &str) -> Result<Stage> {
+impl Stage {
+    /// The chains of the tenants.
+    pub(crate) fn chains(&self) -> Vec<ChainId> {
+        let tenants = self.agents.iter();
+        tenants.map(|(tenant, _)| tenant.chain()).collect()
+    }
+}
+
+/// Sets all of it up in a running plane, or reads what was set up in this directory before.
+pub(crate) async fn set_once(service: &Service, directory: &Path, url: &str) -> Result<Stage> {
+    let kept = directory.join("stage.json");
+    if kept.exists() {
+        let stage: Stage = serde_json::from_slice(&fs::read(kept)?)?;
+        for (tenant, token) in &stage.agents {
+            // Reading a tenant folds its whole chain.
+            let agent = service.authenticate(token)?.tenant(tenant, Need::Read)?;
+            service.sites(&agent)?;
+        }
+        return Ok(stage);
+    }
+    let stage = set(service, directory, url).await?;
+    fs::write(kept, serde_json::to_vec(&stage)?)?;
+    Ok(stage)
+}
+
+async fn set(service: &Service, directory: &Path, url: &str) -> Result<Stage> {
     let admin = std::fs::read_to_string(service.admin_token_file())?;
     let admin = service.authenticate(admin.trim())?.platform()?;
     let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/site/release-1");

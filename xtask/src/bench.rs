@@ -13,6 +13,9 @@ pub(crate) struct Arguments {
     /// Also write one JSON object per figure and line to this file.
     #[arg(long)]
     json: Option<PathBuf>,
+    /// Events of the whole ledger, instead of a million.
+    #[arg(long)]
+    events: Option<u64>,
 }
 
 /// Builds and runs the figures.
@@ -30,6 +33,9 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     if let Some(file) = &arguments.json {
         // The bench runs from its package's directory, so a relative path would land there.
         command.arg("--json").arg(std::path::absolute(file)?);
+    }
+    if let Some(events) = arguments.events {
+        command.arg("--events").arg(events.to_string());
     }
     run::must(command)
 }

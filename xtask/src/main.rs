@@ -5,6 +5,7 @@
 mod bench;
 mod ci;
 mod faults;
+mod fuzz;
 mod generate;
 mod mutants;
 mod report;
@@ -34,6 +35,8 @@ enum Task {
     Bench(bench::Arguments),
     /// Let durable writes of the store fail, by name or by chance.
     Faults(faults::Arguments),
+    /// Feed mutations of its corpus to a parser of untrusted bytes.
+    Fuzz(fuzz::Arguments),
     /// Take each check of an order out of the code in turn, and see a test fail.
     Mutants,
     /// What a change must pass besides the tests: tidy, format, lints, docs, generated files.
@@ -47,6 +50,7 @@ fn main() -> ExitCode {
         Task::Test(arguments) => ci::test(&arguments),
         Task::Bench(arguments) => bench::run(&arguments),
         Task::Faults(arguments) => faults::run(&arguments),
+        Task::Fuzz(arguments) => fuzz::run(&arguments),
         Task::Mutants => mutants::run(),
         Task::Ci => ci::run(),
     };
