@@ -52,6 +52,8 @@ pub(crate) fn whole(run: &Run) -> Result<Vec<Figure>> {
     );
     figures.extend(proofs(&ledger, &root, &chains, &how)?);
     ledger.close()?;
+    // Its lock goes with it.
+    drop(ledger);
     figures.push(killed(directory.path(), &root, &how)?);
     figures.push(memory(directory.path(), &how)?);
     figures.push(rebuild(&root, &how)?);
