@@ -13,6 +13,7 @@ use tokio::sync::{oneshot, watch};
 use crate::append::{Append, Level, Receipt};
 use crate::clock::{Clock, SteppedBack};
 use crate::entropy::Entropy;
+use crate::journal::packing::Packing;
 use crate::journal::segment::Journal;
 use crate::keyring::Keyring;
 use crate::layout::Lock;
@@ -52,6 +53,8 @@ pub struct Ledger {
 struct Threads {
     writer: JoinHandle<()>,
     log: JoinHandle<()>,
+    /// Ends after the log's thread.
+    _packing: Option<Packing>,
 }
 
 impl Ledger {
@@ -98,6 +101,13 @@ impl Ledger {
         );
         let front = Arc::new(Front::new(writer, Queue::new(QUEUE_REQUESTS, QUEUE_BYTES)));
         let failed = |error| Error::io(root, error);
+        let mut packing = None;
+        if layout.disk().is_concurrent() {
+            let (started, logged) =
+                Packing::start(layout.disk(), &layout.journal()).map_err(failed)?;
+            behind.tell(logged);
+            packing = Some(started);
+        }
         let (state, given) = (Arc::clone(&view), Arc::clone(&handover));
         let log = named("countersign-log")
             .spawn(move || follow(&state, &mut behind, &given))
@@ -109,7 +119,11 @@ impl Ledger {
         Ok(Self {
             view,
             front,
-            threads: Mutex::new(Some(Threads { writer, log })),
+            threads: Mutex::new(Some(Threads {
+                writer,
+                log,
+                _packing: packing,
+            })),
             handover,
             entropy: Entropy::new(),
             keyring: Keyring::new(layout.disk().clone(), layout.keyring()),

@@ -138,12 +138,13 @@ impl Reader {
             .collect()
     }
 
-    /// Bytes of all segment files, for progress.
+    /// Bytes of the journal as positions count them, compressed or not, for progress.
     pub fn journal_bytes(&self) -> Result<u64, Error> {
         let segments = self.segments()?;
+        let begin = segments.first().map_or(Position::ZERO, |first| first.base);
         Ok(segments
-            .iter()
-            .fold(0, |bytes, segment| bytes.saturating_add(segment.bytes)))
+            .last()
+            .map_or(0, |newest| newest.base.plus(newest.bytes).since(begin)))
     }
 }
 

@@ -26,8 +26,9 @@ pub(crate) fn take(arguments: &Backup, as_json: bool) -> Result<ExitCode> {
             .clone()
             .unwrap_or_else(|| arguments.data.join("policies")),
     };
-    let bytes = Reader::open(&arguments.data).and_then(|reader| reader.journal_bytes());
-    let progress = Progress::bytes("backing up", bytes.unwrap_or(0));
+    let segments = Reader::open(&arguments.data).and_then(|reader| reader.segments());
+    let bytes = segments.iter().flatten().map(|segment| segment.bytes).sum();
+    let progress = Progress::bytes("backing up", bytes);
     let mut done = 0_u64;
     let taken = backup::take(&arguments.data, &arguments.to, &options, &mut |more| {
         done = done.saturating_add(more);

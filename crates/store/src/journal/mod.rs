@@ -4,10 +4,13 @@
 //! - `scan`: reading frames in order, and telling a torn tail from damage (design rule 5.2);
 //! - `segment`: appending frames in groups, one fdatasync a group;
 //! - `footer`: what a sealed segment says about itself;
+//! - `packed`, `packing`: sealed segments compressed, to read and to make;
 //! - `record`: events inside a frame.
 
 pub(crate) mod footer;
 pub(crate) mod frame;
+pub(crate) mod packed;
+pub(crate) mod packing;
 pub(crate) mod record;
 pub(crate) mod scan;
 pub(crate) mod segment;

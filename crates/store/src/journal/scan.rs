@@ -10,8 +10,9 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::frame::{self, Bad, HEAD_BYTES, Head, Kind};
+use super::packed::Segment;
 use super::{Position, bytes, used_of};
-use crate::disk::{Disk, File};
+use crate::disk::Disk;
 
 /// How much is read from a segment at a time.
 const WINDOW_BYTES: usize = 1024 * 1024;
@@ -198,6 +199,10 @@ impl Scan {
                     self.next = frame.end;
                     return Ok(Some(frame));
                 }
+                // Only what another segment follows is compressed.
+                Found::Blank if self.segments.len() == 0 && window.file.is_packed() => {
+                    return Err(damaged(at, "the segment that begins here is missing"));
+                }
                 Found::Blank if self.segments.len() == 0 => self.current = None,
                 Found::Blank if self.sealed => self.open_next()?,
                 Found::Blank => return Err(damaged(at, "a segment ends without its footer")),
@@ -310,6 +315,15 @@ fn damaged(at: Position, what: &str) -> Error {
     }
 }
 
+/// A segment that the system does not give, or that is compressed and damaged.
+fn unreadable(path: &Path, at: Position, source: io::Error) -> Error {
+    if source.kind() == io::ErrorKind::InvalidData {
+        return damaged(at, &source.to_string());
+    }
+    let path = path.to_path_buf();
+    Error::Io { path, source }
+}
+
 enum Found {
     Frame(Frame),
     Blank,
@@ -319,7 +333,7 @@ enum Found {
 /// A segment file and a buffer over part of it.
 #[derive(Debug)]
 struct Window {
-    file: File,
+    file: Segment,
     path: PathBuf,
     base: Position,
     /// Where the next frame should begin.
@@ -330,10 +344,8 @@ struct Window {
 
 impl Window {
     fn open(disk: &Disk, segment: SegmentFile) -> Result<Self, Error> {
-        let file = disk.open(&segment.path).map_err(|source| Error::Io {
-            path: segment.path.clone(),
-            source,
-        })?;
+        let file = Segment::open(disk, &segment.path, segment.base)
+            .map_err(|source| unreadable(&segment.path, segment.base, source))?;
         Ok(Self {
             file,
             path: segment.path,
@@ -345,10 +357,7 @@ impl Window {
     }
 
     fn failed(&self, source: io::Error) -> Error {
-        Error::Io {
-            path: self.path.clone(),
-            source,
-        }
+        unreadable(&self.path, self.base.plus(self.offset), source)
     }
 
     fn frame(&mut self) -> Result<Found, Error> {
@@ -429,6 +438,9 @@ impl Window {
     /// Behind the last byte of the file that is not zero.
     fn used(&self) -> Result<u64, Error> {
         let mut end = self.length()?;
+        if self.file.is_packed() {
+            return Ok(end);
+        }
         let mut buffer = vec![0; usize::try_from(end).unwrap_or(usize::MAX).min(WINDOW_BYTES)];
         while end > 0 {
             let start = end.saturating_sub(bytes(WINDOW_BYTES));

@@ -7,7 +7,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::path::PathBuf;
-use std::sync::{Arc, PoisonError};
+use std::sync::{Arc, PoisonError, mpsc};
 use std::time::{Duration, Instant};
 
 use countersign_chain::ChainState;
@@ -50,6 +50,8 @@ pub(crate) struct Behind {
     absorbed: LogPosition,
     /// Everything before this position is in sled, durably.
     logged: Position,
+    /// Who is told of it: segments that the log does not need any more are compressed.
+    told: Option<mpsc::Sender<Position>>,
 }
 
 impl Behind {
@@ -89,6 +91,7 @@ impl Behind {
             marks,
             absorbed: loaded.position,
             logged: Position::new(loaded.position.end),
+            told: None,
         }
     }
 
@@ -99,6 +102,20 @@ impl Behind {
             .values()
             .map(|followed| (Arc::clone(&followed.chain), followed.state.clone()));
         (ends.collect(), self.marks)
+    }
+
+    /// Tells somebody how far the log reaches, now and whenever it reaches further.
+    pub(crate) fn tell(&mut self, told: mpsc::Sender<Position>) {
+        self.told = Some(told);
+        self.say_logged();
+    }
+
+    fn say_logged(&self) {
+        if let Some(told) = &self.told
+            && told.send(self.logged).is_err()
+        {
+            tracing::warn!("nobody compresses sealed segments any more");
+        }
     }
 
     /// Runs until the ledger is closed or abandoned.
@@ -294,6 +311,7 @@ impl Behind {
         open::sync(db, &self.dir)?;
         self.logged = Position::new(self.absorbed.end);
         view.set_logged(self.logged);
+        self.say_logged();
         Ok(())
     }
 

@@ -33,11 +33,12 @@ impl Place {
         self.0.path().join("restored")
     }
 
-    /// A ledger with so many commands, then stopped.
+    /// A ledger with so many commands, its sealed segments compressed, then stopped.
     fn with(commands: usize) -> Self {
         let place = Self::new();
         let ledger = fresh(&place.data(), options());
         write(&ledger, 0, commands);
+        until_compressed(&place.data());
         ledger.close().unwrap();
         place
     }
@@ -45,6 +46,7 @@ impl Place {
     fn more(&self, from: usize, commands: usize) {
         let ledger = Ledger::open(&self.data(), options()).unwrap();
         write(&ledger, from, commands);
+        until_compressed(&self.data());
         ledger.close().unwrap();
     }
 

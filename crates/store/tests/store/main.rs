@@ -15,5 +15,6 @@ mod faults;
 mod kill;
 mod ledger;
 mod log;
+mod packed;
 mod support;
 mod writer;

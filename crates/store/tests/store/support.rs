@@ -2,11 +2,12 @@
 
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use countersign_chain::CommandKey;
 use countersign_ids::{Actor, AuthType, ChainId, EventType, Retention, Time};
 use countersign_store::clock::Clock;
+use countersign_store::read::Reader;
 use countersign_store::{Append, Ledger, NewEvent, Options, Projections, Stamp};
 
 /// The raw genesis key of the tests; nothing here verifies signatures.
@@ -87,5 +88,28 @@ impl Clock for Hands {
 
     fn steady(&self) -> Duration {
         Duration::from_millis(self.steady.load(Ordering::SeqCst))
+    }
+}
+
+/// How many segments are compressed, of how many.
+pub(crate) fn compressed(reader: &Reader) -> (usize, usize) {
+    let segments = reader.segments().unwrap();
+    let is_packed = |path: &Path| std::fs::read(path).unwrap().starts_with(b"CSJZ");
+    let packed = segments.iter().filter(|segment| is_packed(&segment.path));
+    (packed.count(), segments.len())
+}
+
+/// Waits until all sealed segments of an open ledger are compressed.
+#[track_caller]
+pub(crate) fn until_compressed(root: &Path) {
+    let reader = Reader::open(root).unwrap();
+    let end = Instant::now() + Duration::from_secs(60);
+    loop {
+        let (packed, all) = compressed(&reader);
+        if packed + 1 == all {
+            return;
+        }
+        assert!(Instant::now() < end, "{packed} of {all} are compressed");
+        std::thread::yield_now();
     }
 }

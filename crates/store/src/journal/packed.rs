@@ -1,0 +1,218 @@
+//! A sealed segment, compressed: the same bytes under the same name, in blocks that can be read each for itself.
+//!
+//! Positions mean what they meant before: whoever reads a segment sees the bytes that were written, whichever way they lie on
+//! disk. Field widths are fixed by docs/format.md section 5; all integers are big-endian. How a segment becomes compressed is
+//! `packing`.
+
+use std::io;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use super::{Position, bytes};
+use crate::disk::{Disk, File};
+
+/// What a compressed segment begins with.
+const MAGIC: [u8; 4] = *b"CSJZ";
+const VERSION: u8 = 1;
+/// Magic (4), version (1), zero (3), position of the first byte (8), length before compression (8), bytes of a block (4), blocks (4).
+const FIXED_BYTES: usize = 32;
+/// Compressed length (4) and CRC32C (4) of each block.
+const ENTRY_BYTES: usize = 8;
+/// Bytes of a block before compression; the last one may be shorter.
+pub(crate) const BLOCK_BYTES: usize = 1024 * 1024;
+/// So that a forged number cannot make a reader allocate: 64 GiB of segment.
+const BLOCKS_MAX: usize = 64 * 1024;
+
+/// One block: where it lies, and what its bytes add up to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Block {
+    pub(crate) length: u32,
+    pub(crate) crc: u32,
+}
+
+/// The bytes of a segment, whichever way they lie on disk.
+#[derive(Debug)]
+pub(crate) enum Segment {
+    Plain(File),
+    Packed(Packed),
+}
+
+/// A compressed segment that is read.
+#[derive(Debug)]
+pub(crate) struct Packed {
+    file: File,
+    length: u64,
+    blocks: Arc<[(u64, Block)]>,
+    /// The block that was read last.
+    last: Mutex<Option<(usize, Arc<Vec<u8>>)>>,
+}
+
+impl Segment {
+    /// Opens the segment that begins at `base`. [`io::ErrorKind::InvalidData`] if it is compressed and damaged.
+    pub(crate) fn open(disk: &Disk, path: &std::path::Path, base: Position) -> io::Result<Self> {
+        let file = disk.open(path)?;
+        let mut fixed = [0; FIXED_BYTES];
+        let read = file.read_at(&mut fixed, 0)?;
+        if read < FIXED_BYTES || !fixed.starts_with(&MAGIC) {
+            return Ok(Self::Plain(file));
+        }
+        let number = |at: usize| {
+            let bytes = fixed.get(at..).and_then(|rest| rest.first_chunk());
+            bytes.map_or(0, |bytes| u64::from_be_bytes(*bytes))
+        };
+        let short = |at: usize| {
+            let bytes = fixed.get(at..).and_then(|rest| rest.first_chunk());
+            bytes.map_or(0, |bytes| u32::from_be_bytes(*bytes))
+        };
+        let (length, blocks) = (number(16), usize::try_from(short(28)).unwrap_or(usize::MAX));
+        let expected = length.div_ceil(bytes(BLOCK_BYTES));
+        let known = fixed.get(4..8) == Some(&[VERSION, 0, 0, 0])
+            && number(8) == base.get()
+            && short(24) == u32::try_from(BLOCK_BYTES).unwrap_or_default()
+            && bytes(blocks) == expected
+            && blocks <= BLOCKS_MAX;
+        if !known {
+            return Err(damaged("the head of a compressed segment"));
+        }
+        let mut table = vec![0; blocks * ENTRY_BYTES + 4];
+        if file.read_at(&mut table, bytes(FIXED_BYTES))? < table.len() {
+            return Err(damaged("the head of a compressed segment"));
+        }
+        let (table, crc) = table.split_last_chunk::<4>().unwrap_or((&[], &[0; 4]));
+        if crc32c::crc32c_append(crc32c::crc32c(&fixed), table).to_be_bytes() != *crc {
+            return Err(damaged("the head of a compressed segment"));
+        }
+        let mut at = bytes(FIXED_BYTES + table.len() + 4);
+        let mut placed = Vec::with_capacity(blocks);
+        for entry in table.chunks_exact(ENTRY_BYTES) {
+            let (length, crc) = entry.split_at_checked(4).unwrap_or((&[], &[]));
+            let number = |bytes: &[u8]| bytes.try_into().map_or(0, u32::from_be_bytes);
+            let block = Block {
+                length: number(length),
+                crc: number(crc),
+            };
+            placed.push((at, block));
+            at = at.saturating_add(block.length.into());
+        }
+        if file.length()? != at {
+            return Err(damaged("the end of a compressed segment"));
+        }
+        Ok(Self::Packed(Packed {
+            file,
+            length,
+            blocks: placed.into(),
+            last: Mutex::default(),
+        }))
+    }
+
+    pub(crate) const fn is_packed(&self) -> bool {
+        matches!(self, Self::Packed(_))
+    }
+
+    /// How many bytes were written into it.
+    pub(crate) fn length(&self) -> io::Result<u64> {
+        match self {
+            Self::Plain(file) => file.length(),
+            Self::Packed(packed) => Ok(packed.length),
+        }
+    }
+
+    /// Fills the buffer from `at` on, as far as there are bytes; returns how many there were.
+    pub(crate) fn read_at(&self, buffer: &mut [u8], at: u64) -> io::Result<usize> {
+        match self {
+            Self::Plain(file) => file.read_at(buffer, at),
+            Self::Packed(packed) => packed.read_at(buffer, at),
+        }
+    }
+
+    pub(crate) fn try_clone(&self) -> io::Result<Self> {
+        Ok(match self {
+            Self::Plain(file) => Self::Plain(file.try_clone()?),
+            Self::Packed(packed) => Self::Packed(Packed {
+                file: packed.file.try_clone()?,
+                length: packed.length,
+                blocks: Arc::clone(&packed.blocks),
+                last: Mutex::default(),
+            }),
+        })
+    }
+}
+
+impl Packed {
+    fn read_at(&self, buffer: &mut [u8], at: u64) -> io::Result<usize> {
+        let mut read = 0;
+        while let Some(rest) = buffer.get_mut(read..).filter(|rest| !rest.is_empty()) {
+            let from = usize::try_from(at)
+                .unwrap_or(usize::MAX)
+                .saturating_add(read);
+            let Some(block) = self.block(from / BLOCK_BYTES)? else {
+                break;
+            };
+            let there = block.get(from % BLOCK_BYTES..).unwrap_or_default();
+            let part = there.len().min(rest.len());
+            if part == 0 {
+                break;
+            }
+            if let Some((to, from)) = rest.get_mut(..part).zip(there.get(..part)) {
+                to.copy_from_slice(from);
+            }
+            read = read.saturating_add(part);
+        }
+        Ok(read)
+    }
+
+    fn block(&self, number: usize) -> io::Result<Option<Arc<Vec<u8>>>> {
+        let Some((at, block)) = self.blocks.get(number).copied() else {
+            return Ok(None);
+        };
+        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, held)) = last.as_ref().filter(|(held, _)| *held == number) {
+            return Ok(Some(Arc::clone(held)));
+        }
+        let broken = || damaged(&format!("block {number} of a compressed segment"));
+        let length = usize::try_from(block.length).unwrap_or(usize::MAX);
+        let mut packed = vec![0; length.min(2 * BLOCK_BYTES)];
+        if self.file.read_at(&mut packed, at)? < length || crc32c::crc32c(&packed) != block.crc {
+            return Err(broken());
+        }
+        let start = bytes(number).saturating_mul(bytes(BLOCK_BYTES));
+        let whole = self.length.saturating_sub(start).min(bytes(BLOCK_BYTES));
+        let unpacked = zstd::bulk::decompress(&packed, BLOCK_BYTES).map_err(|_| broken())?;
+        if bytes(unpacked.len()) != whole {
+            return Err(broken());
+        }
+        let unpacked = Arc::new(unpacked);
+        *last = Some((number, Arc::clone(&unpacked)));
+        Ok(Some(unpacked))
+    }
+}
+
+/// The head of a compressed segment with these blocks.
+pub(crate) fn head(base: Position, length: u64, blocks: &[Block]) -> Vec<u8> {
+    let number = |value: usize| u32::try_from(value).unwrap_or(u32::MAX).to_be_bytes();
+    let mut head = MAGIC.to_vec();
+    head.extend_from_slice(&[VERSION, 0, 0, 0]);
+    head.extend_from_slice(&base.get().to_be_bytes());
+    head.extend_from_slice(&length.to_be_bytes());
+    head.extend_from_slice(&number(BLOCK_BYTES));
+    head.extend_from_slice(&number(blocks.len()));
+    for block in blocks {
+        head.extend_from_slice(&block.length.to_be_bytes());
+        head.extend_from_slice(&block.crc.to_be_bytes());
+    }
+    let crc = crc32c::crc32c(&head);
+    head.extend_from_slice(&crc.to_be_bytes());
+    head
+}
+
+/// How long the head of a segment of so many bytes is.
+pub(crate) fn head_bytes(length: u64) -> u64 {
+    let blocks = length.div_ceil(bytes(BLOCK_BYTES));
+    blocks
+        .saturating_mul(bytes(ENTRY_BYTES))
+        .saturating_add(bytes(FIXED_BYTES + 4))
+}
+
+fn damaged(what: &str) -> io::Error {
+    let what = format!("{what} is not what was written");
+    io::Error::new(io::ErrorKind::InvalidData, what)
+}
