@@ -7,6 +7,7 @@ mod base64;
 pub mod bundle;
 pub mod cli;
 pub mod codes;
+pub mod cost;
 pub mod diff;
 pub mod directory;
 pub mod export;

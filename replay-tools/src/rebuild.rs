@@ -1,6 +1,7 @@
 //! Read models rebuilt from the events, and compared with the ones in use.
 
 use std::collections::BTreeMap;
+use std::ops::ControlFlow;
 use std::path::Path;
 
 use countersign_chain::ChainState;
@@ -176,6 +177,11 @@ fn text(bytes: &[u8]) -> String {
 
 /// Rebuilds the read models of a data directory, and compares them with the ones in use where `check` asks for it.
 pub fn rebuild(path: &Path, check: bool, progress: &mut Progress) -> Result<Rebuilt, RebuildError> {
+    rebuild_directory(&open_directory(path)?, check, progress)
+}
+
+/// A data directory; a bundle has no read models.
+pub(crate) fn open_directory(path: &Path) -> Result<Directory, RebuildError> {
     let is_directory = std::fs::metadata(path)
         .map_err(|error| SourceError::Io {
             path: path.display().to_string(),
@@ -185,8 +191,7 @@ pub fn rebuild(path: &Path, check: bool, progress: &mut Progress) -> Result<Rebu
     if !is_directory {
         return Err(RebuildError::NoRows);
     }
-    let directory = Directory::open(path)?;
-    rebuild_directory(&directory, check, progress)
+    Ok(Directory::open(path)?)
 }
 
 /// As [`rebuild`], of a directory that is open already.
@@ -204,7 +209,8 @@ pub fn rebuild_directory(
         None
     };
     progress.step("rebuilding rows");
-    let (fold, broken) = fold(directory, stored.as_ref(), progress)?;
+    progress.expect(directory.event_count());
+    let Folded { fold, broken, .. } = fold(directory, stored.as_ref(), u64::MAX, progress)?;
     progress.finish();
     let difference = stored
         .and_then(|stored| compare(&stored.rows, fold.rows()))
@@ -237,20 +243,34 @@ fn read_stored(directory: &Directory) -> Result<StoredRows, RebuildError> {
     }
 }
 
-/// Folds every event that verifies as the next of its chain; a tampered one stops its chain, by name.
-fn fold(
+/// What folding came to.
+#[derive(Debug)]
+pub(crate) struct Folded {
+    fold: Rebuild,
+    broken: Vec<String>,
+    /// How many events were read.
+    pub(crate) events: u64,
+}
+
+/// Folds every event that verifies as the next of its chain, up to `limit` events; a tampered one stops its chain, by name.
+pub(crate) fn fold(
     directory: &Directory,
     stored: Option<&StoredRows>,
+    limit: u64,
     progress: &mut Progress,
-) -> Result<(Rebuild, Vec<String>), SourceError> {
+) -> Result<Folded, SourceError> {
     let ledger = directory.ledger();
     let mut fold = match stored {
         Some(stored) => Rebuild::as_far_as(&Projections::all(), stored),
         None => Rebuild::new(&Projections::all()),
     };
     let mut states: BTreeMap<String, Option<ChainState>> = BTreeMap::new();
-    let mut broken = Vec::new();
+    let (mut broken, mut events) = (Vec::new(), 0_u64);
     directory.events(&|_| true, &mut Findings::default(), &mut |entry, _| {
+        if events >= limit {
+            return Ok(ControlFlow::Break(()));
+        }
+        events = events.saturating_add(1);
         progress.event();
         let Ok(chain) = entry.chain.parse::<ChainId>() else {
             return GO_ON;
@@ -268,5 +288,9 @@ fn fold(
         }
         GO_ON
     })?;
-    Ok((fold, broken))
+    Ok(Folded {
+        fold,
+        broken,
+        events,
+    })
 }

@@ -9,7 +9,7 @@ use std::path::Path;
 use std::process::{Command, Output};
 
 use countersign_chain::{TlogProof, merkle};
-use countersign_store::read::Reader;
+use countersign_store::read::{Item, Reader};
 use support::{Twist, World, export, story};
 
 fn replay(arguments: &[&str]) -> Output {
@@ -367,6 +367,24 @@ fn a_directory_in_use_is_verified_up_to_its_last_whole_frame() {
     );
     exits(&["rebuild", text(&story.world.data()), "--check"], 2);
     exits(&["rebuild", text(&story.world.data())], 0);
+    let told = exits(
+        &["rebuild", text(&story.world.data()), "--cost", "--json"],
+        0,
+    );
+    let cost: serde_json::Value = serde_json::from_str(&told).unwrap();
+    let reader = Reader::open(&story.world.data()).unwrap();
+    let events: usize = reader
+        .journal()
+        .unwrap()
+        .map(|item| match item.unwrap() {
+            Item::Events { records, .. } => records.len(),
+            Item::Checkpoint { .. } => 0,
+        })
+        .sum();
+    assert_eq!(cost["events"], events, "{told}");
+    assert_eq!(cost["sampled"], events, "all of so few are folded: {told}");
+    assert_eq!(cost["bytes"], reader.journal_bytes().unwrap(), "{told}");
+    assert!(cost["seconds"].as_f64().unwrap() > 0.0, "{told}");
     let world = story.end();
     exits(
         &[

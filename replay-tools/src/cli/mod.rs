@@ -139,6 +139,9 @@ pub struct RebuildArgs {
     /// Compare with the rows in use; without it, only print the digests of the rebuilt ones
     #[arg(long)]
     pub check: bool,
+    /// Only say what it would cost: events, bytes, and about how long
+    #[arg(long, conflicts_with = "check")]
+    pub cost: bool,
     /// Print JSON
     #[arg(long)]
     pub json: bool,

@@ -11,6 +11,7 @@ use super::{
     VerifyArgs,
 };
 use crate::codes;
+use crate::cost::cost;
 use crate::diff::diff;
 use crate::export::{self, ExportError, Period, Scope};
 use crate::open::open;
@@ -181,6 +182,16 @@ fn run_export(
 
 fn run_rebuild(arguments: &RebuildArgs, out: &mut dyn Write) -> Result<u8, Failure> {
     let mut progress = Progress::on_terminal();
+    if arguments.cost {
+        let cost = cost(&arguments.source, &mut progress)?;
+        let text = if arguments.json {
+            cost.to_json() + "\n"
+        } else {
+            cost.to_text()
+        };
+        out.write_all(text.as_bytes())?;
+        return Ok(0);
+    }
     let report = rebuild(&arguments.source, arguments.check, &mut progress)?;
     let text = if arguments.json {
         report.to_json() + "\n"

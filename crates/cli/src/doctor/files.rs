@@ -102,7 +102,11 @@ fn segments(layout: &Layout) -> Vec<PathBuf> {
     let Ok(entries) = std::fs::read_dir(layout.journal()) else {
         return Vec::new();
     };
-    let mut paths: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).collect();
+    let paths = entries.flatten().map(|entry| entry.path());
+    // What a running server makes beside its segments may be gone a moment later.
+    let mut paths: Vec<PathBuf> = paths
+        .filter(|path| path.extension().is_some_and(|extension| extension == "seg"))
+        .collect();
     paths.sort();
     paths
 }
