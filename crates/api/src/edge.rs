@@ -54,7 +54,9 @@ impl FromRequestParts<App> for Caller {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Problem> {
-        Ok(Self(app.service.authenticate(bearer(&parts.headers)?)?))
+        let access = app.service.authenticate(bearer(&parts.headers)?)?;
+        app.limits.admit(&access)?;
+        Ok(Self(access))
     }
 }
 
