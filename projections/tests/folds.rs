@@ -207,22 +207,22 @@ fn digests_of_rows_are_stable() {
         (
             "timeline",
             1,
-            "sha256:1e362d7f875f912ff6672e346958a280ca5963928f8114d9bffda3351b070359",
+            "sha256:514527d5e56ca7cb512999550ef5f9ae19457d4843cd556701affa1acee9533d",
         ),
         (
             "queue",
             1,
-            "sha256:5afcee626c823af704b60fd5f0ef65549c77f1772df709a30cff21ff5332e3f2",
+            "sha256:1c3ca23a13bf10babe4bf6b63cdb61b4fe0ae23d9aefb51952b6f41ffc9b0b88",
         ),
         (
             "sites",
             1,
-            "sha256:b9e48389b780f808883ebb85b1a6f7b4887f8e6e671b524fff52a38147f72b1f",
+            "sha256:542c3e39a7cfad8aa48102a8701a14c2c6053aa3b4dcdc0cbb8ec564a6a814c0",
         ),
         (
             "counts",
             2,
-            "sha256:8b282722c5f991b3a33c494abeff2ebe0e02dfe5189a6ef509f392c8f09ef2f6",
+            "sha256:cae2d593ac7f2117f5c9a14e4fe0db501789d3b5432e646391bfa5cc79e5c3a7",
         ),
     ]
     .map(|(name, version, digest)| (name.to_owned(), version, digest.to_owned()));

@@ -130,11 +130,18 @@ fn behind_damage_reading_goes_on_and_every_bad_range_is_listed() {
             )
         })
         .collect();
-    assert_eq!(gaps, [("acme", 0), ("acme", 0)], "{text}");
-    // Only what stood behind the damage in its own segment is lost; the other chains are whole.
-    let lost = whole.counts.events - verdict.counts.events;
-    assert!((2..10).contains(&lost), "{lost} events lost\n{text}");
-    assert_eq!(whole.counts.checkpoints, verdict.counts.checkpoints);
+    assert!(gaps.iter().any(|(chain, _)| *chain == "acme"), "{text}");
+    assert!(gaps.iter().all(|(_, width)| *width == 0), "{text}");
+    // At most what stood in the damaged segments is lost: a compressed one by the block, a plain one from the damage on.
+    for segment in [&segments[0], &segments[2]] {
+        fs::remove_file(segment).unwrap();
+    }
+    let without = verify(&world.data()).counts.events;
+    assert!(verdict.counts.events < whole.counts.events, "{text}");
+    assert!(
+        verdict.counts.events >= without,
+        "{without} events without the damaged segments\n{text}"
+    );
 }
 
 #[test]
