@@ -7,8 +7,6 @@ use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
-use crate::limits::Limits;
-
 /// Bounds of the HTTP layer; the sizes of bodies are in `ids::limits`.
 #[derive(Debug, Clone)]
 pub struct Bounds {
@@ -16,10 +14,6 @@ pub struct Bounds {
     pub connections: usize,
     /// Event streams at one time; more are refused.
     pub streams: usize,
-    /// Requests of one token in a second; 0 is without a bound.
-    pub token_rate: usize,
-    /// Requests of all tokens of one tenant in a second; 0 is without a bound.
-    pub tenant_rate: usize,
     /// How long a connection may take, from its beginning or from the answer before, until the next request has all of its
     /// headers; longer than clients keep a connection without asking anything.
     pub headers: Duration,
@@ -40,8 +34,6 @@ pub struct Bounds {
 impl Default for Bounds {
     fn default() -> Self {
         Self {
-            token_rate: 0,
-            tenant_rate: 0,
             connections: 4096,
             streams: 512,
             headers: Duration::from_secs(100),
@@ -60,7 +52,6 @@ impl Default for Bounds {
 pub(crate) struct App {
     pub(crate) service: Service,
     pub(crate) bounds: Arc<Bounds>,
-    pub(crate) limits: Arc<Limits>,
     pub(crate) streams: Arc<Semaphore>,
     pub(crate) metrics: PrometheusHandle,
     /// Cancelled when the server stops: what waits ends then.

@@ -24,6 +24,5 @@ codes! {
     METHOD = "method-not-allowed", "The route does not take this method";
     TOO_SLOW = "request-too-slow", "The request took too long";
     TOO_MANY_STREAMS = "too-many-streams", "Too many event streams are open";
-    TOO_MANY_REQUESTS = "too-many-requests", "The caller asks more than it may";
     PRECONDITION = "precondition-failed", "The action is not the one that If-Match names";
 }

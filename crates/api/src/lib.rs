@@ -7,7 +7,6 @@
 mod app;
 mod codes;
 mod edge;
-mod limits;
 mod openapi;
 mod pages;
 mod problem;
@@ -112,10 +111,8 @@ fn sorted(value: serde_json::Value) -> serde_json::Value {
 /// Everything that the server answers; what waits ends when `stop` is cancelled.
 pub fn router(service: Service, bounds: Bounds, stop: CancellationToken) -> Router {
     let streams = Arc::new(Semaphore::new(bounds.streams));
-    let limits = Arc::new(limits::Limits::new(bounds.token_rate, bounds.tenant_rate));
     let app = App {
         service,
-        limits,
         bounds: Arc::new(bounds),
         streams,
         metrics: watch::recorder(),

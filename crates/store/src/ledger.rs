@@ -25,10 +25,11 @@ use crate::status::Status;
 use crate::view::{Chain, Head, View};
 use crate::write::front::{Front, answered};
 use crate::write::prepare::{Prepared, Tools, prepare};
-use crate::write::queue::{Bounds, Queue};
-use crate::write::writer::{GROUP_BYTES, Outcome, Request, Writer};
+use crate::write::queue::Queue;
+use crate::write::writer::{Outcome, Request, Writer};
 use crate::{Blobs, Description, Entry, Error, Layout, Options, Position};
 
+const QUEUE_REQUESTS: usize = 8192;
 const QUEUE_BYTES: usize = 64 * 1024 * 1024;
 
 /// An open ledger.
@@ -98,12 +99,7 @@ impl Ledger {
             clock,
             chains,
         );
-        let bounds = Bounds {
-            items: options.queue_requests,
-            bytes: QUEUE_BYTES,
-            batch_bytes: GROUP_BYTES,
-        };
-        let front = Arc::new(Front::new(writer, Queue::new(bounds)));
+        let front = Arc::new(Front::new(writer, Queue::new(QUEUE_REQUESTS, QUEUE_BYTES)));
         let failed = |error| Error::io(root, error);
         let mut packing = None;
         if layout.disk().is_concurrent() {

@@ -14,8 +14,6 @@ pub struct Options {
     pub segment_bytes: u64,
     /// The most of the journal that the log may lack; past it, appends are refused until it has caught up.
     pub lag_bytes_max: u64,
-    /// Requests that may wait for the writer; past it, and past a quarter of it for one chain, appends are refused.
-    pub queue_requests: usize,
     /// Where the time comes from.
     pub clock: Arc<dyn Clock>,
     /// The read models that are kept.
@@ -29,7 +27,6 @@ impl Default for Options {
         Self {
             segment_bytes: 64 * 1024 * 1024,
             lag_bytes_max: 64 * 1024 * 1024,
-            queue_requests: 8192,
             clock: Arc::new(SystemClock::default()),
             projections: Projections::all(),
             disk: Disk::default(),

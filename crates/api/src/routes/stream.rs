@@ -133,14 +133,8 @@ impl Reader {
                 return false;
             };
             let sent = tokio::time::timeout(self.app.bounds.stalled, self.events.send(Ok(event)));
-            match sent.await {
-                Ok(Ok(())) => {}
-                // It left.
-                Ok(Err(_)) => return false,
-                Err(_) => {
-                    metrics::counter!("countersign_streams_cut_total").increment(1);
-                    return false;
-                }
+            if !matches!(sent.await, Ok(Ok(()))) {
+                return false;
             }
         }
         true

@@ -45,25 +45,15 @@ impl Server {
     }
 
     pub async fn open(directory: tempfile::TempDir, bounds: Bounds) -> Self {
-        Self::with(directory, bounds, |_| ()).await
-    }
-
-    /// A server whose ledger is set otherwise.
-    pub async fn with(
-        directory: tempfile::TempDir,
-        bounds: Bounds,
-        set: impl FnOnce(&mut Config),
-    ) -> Self {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(2)
             .enable_all()
             .build()
             .unwrap();
-        let mut config = Config::new(
+        let config = Config::new(
             directory.path().join("data"),
             directory.path().join("genesis.pem"),
         );
-        set(&mut config);
         let started = runtime.spawn(async {
             (
                 Service::start(config).await.unwrap(),
@@ -174,7 +164,6 @@ pub struct Answer {
     pub status: StatusCode,
     pub kind: String,
     pub etag: Option<String>,
-    pub retry_after: Option<String>,
     pub body: Value,
 }
 
@@ -263,11 +252,10 @@ pub async fn answer(request: RequestBuilder) -> Answer {
             .get(name)
             .map(|value| value.to_str().unwrap().to_owned())
     };
-    let (status, kind, etag, retry_after) = (
+    let (status, kind, etag) = (
         response.status(),
         header("content-type").unwrap_or_default(),
         header("etag"),
-        header("retry-after"),
     );
     let bytes = response.bytes().await.unwrap();
     let body = serde_json::from_slice(&bytes)
@@ -276,7 +264,6 @@ pub async fn answer(request: RequestBuilder) -> Answer {
         status,
         kind,
         etag,
-        retry_after,
         body,
     }
 }

@@ -62,7 +62,6 @@ impl Settings {
         config.store = Options {
             segment_bytes: given("segment_size", all.segment_size)?.get(),
             lag_bytes_max: given("journal_lag", all.journal_lag)?.get(),
-            queue_requests: given("queue", all.queue)?,
             ..Options::default()
         };
         Ok(Self {
@@ -71,8 +70,6 @@ impl Settings {
             bounds: Bounds {
                 connections: given("connections", all.connections)?,
                 streams: given("streams", all.streams)?,
-                token_rate: given("token_rate", all.token_rate)?,
-                tenant_rate: given("tenant_rate", all.tenant_rate)?,
                 headers: given("headers_timeout", all.headers_timeout)?.get(),
                 body: given("body_timeout", all.body_timeout)?.get(),
                 request: given("request_timeout", all.request_timeout)?.get(),
@@ -138,7 +135,7 @@ mod tests {
         let file = directory.path().join("countersign.toml");
         let text = "data = '/srv/ledger'\nlisten = '127.0.0.1:1'\norigin = 'ledger.example.org'\n\
             policies = '/etc/policies'\ncheckpoint_age = '3s'\nheads_age = '4s'\nsegment_size = '2MiB'\n\
-            journal_lag = '3MiB'\nqueue = 14\ntoken_rate = 15\ntenant_rate = 16\nconnections = 5\nstreams = 6\nheaders_timeout = '13s'\nbody_timeout = '7s'\nrequest_timeout = '8s'\n\
+            journal_lag = '3MiB'\nconnections = 5\nstreams = 6\nheaders_timeout = '13s'\nbody_timeout = '7s'\nrequest_timeout = '8s'\n\
             stalled_timeout = '9s'\nidle_timeout = '10s'\nkeep_alive = '11s'\ndrain = '12s'\n";
         std::fs::write(&file, text).unwrap();
         let file = file.to_str().unwrap();
@@ -155,8 +152,6 @@ mod tests {
             (config.store.segment_bytes, config.store.lag_bytes_max),
             (2 << 20, 3 << 20)
         );
-        assert_eq!(config.store.queue_requests, 14);
-        assert_eq!((bounds.token_rate, bounds.tenant_rate), (15, 16));
         assert_eq!((bounds.connections, bounds.streams), (5, 6));
         let spans = [
             config.checkpoint_age,

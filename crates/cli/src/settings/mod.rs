@@ -140,16 +140,10 @@ settings! {
     segment_size: Size = Some(Size::of(Options::default().segment_bytes)), "COUNTERSIGN_SEGMENT_SIZE";
     /// How much of the journal the log behind it may lack before appends are refused.
     journal_lag: Size = Some(Size::of(Options::default().lag_bytes_max)), "COUNTERSIGN_JOURNAL_LAG";
-    /// Commands that may wait for the disk; past it, and past a quarter of it in one tenant, they are refused.
-    queue: usize = Some(Options::default().queue_requests), "COUNTERSIGN_QUEUE";
     /// Connections at one time; more wait.
     connections: usize = Some(Bounds::default().connections), "COUNTERSIGN_CONNECTIONS";
     /// Event streams at one time; more are refused.
     streams: usize = Some(Bounds::default().streams), "COUNTERSIGN_STREAMS";
-    /// Requests of one token in a second; 0 is without a bound.
-    token_rate: usize = Some(Bounds::default().token_rate), "COUNTERSIGN_TOKEN_RATE";
-    /// Requests of all tokens of one tenant in a second; 0 is without a bound.
-    tenant_rate: usize = Some(Bounds::default().tenant_rate), "COUNTERSIGN_TENANT_RATE";
     /// How long the headers of a request may take, counted from the answer before.
     headers_timeout: Span = Some(Span::of(Bounds::default().headers)), "COUNTERSIGN_HEADERS_TIMEOUT";
     /// How long a request's body may take to arrive.
@@ -211,14 +205,11 @@ impl Effective {
             }
         }
         for (name, number) in [
-            ("queue", &self.queue),
             ("connections", &self.connections),
             ("streams", &self.streams),
         ] {
             if number.value == Some(0) {
-                return Err(
-                    Failure::usage(format!("`{name}` is 0; nobody would be served")).into(),
-                );
+                return Err(Failure::usage(format!("`{name}` is 0; nobody could connect")).into());
             }
         }
         Ok(())
@@ -302,7 +293,7 @@ mod tests {
             ("heads_age = 60", None, "heads_age"),
             ("heads_age = '60'", None, "`500ms`"),
             ("segment_size = '1KiB'", None, "1MiB to 4GiB"),
-            ("streams = 0", None, "nobody would be served"),
+            ("streams = 0", None, "nobody could connect"),
             (
                 "",
                 Some(("COUNTERSIGN_DRAIN", "soon")),

@@ -12,7 +12,7 @@ use tokio::sync::oneshot;
 
 use super::chains::{Appender, Marks, Moment};
 use super::prepare::Prepared;
-use super::queue::Queued;
+use super::queue::Sized;
 use crate::append::{Level, Receipt};
 use crate::clock::{Clock, Reading, Watch};
 use crate::journal::frame::put;
@@ -24,7 +24,7 @@ use crate::view::{Chain, View};
 use crate::{Checkpoint, Entry, Error};
 
 /// A group of more bytes than this is written before anything else is taken in; larger ones are slower.
-pub(crate) const GROUP_BYTES: usize = 1024 * 1024;
+const GROUP_BYTES: usize = 1024 * 1024;
 
 /// What the writer is asked.
 #[derive(Debug)]
@@ -53,21 +53,12 @@ pub(crate) enum Outcome {
     Replayed(Accepted),
 }
 
-impl Queued for Request {
+impl Sized for Request {
     fn bytes(&self) -> usize {
         match self {
             Self::Append { append, .. } => append.bytes,
             Self::Checkpoint { checkpoint, .. } => checkpoint.note.len(),
             Self::ConfirmClock { .. } => 0,
-        }
-    }
-
-    fn lane(&self) -> &ChainId {
-        static PLATFORM: ChainId = ChainId::platform();
-        match self {
-            Self::Append { append, .. } => &append.chain,
-            Self::Checkpoint { chain, .. } => &chain.id,
-            Self::ConfirmClock { .. } => &PLATFORM,
         }
     }
 }
