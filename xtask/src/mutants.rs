@@ -119,8 +119,8 @@ const MUTANTS: &[Mutant] = &[
     ),
     check(
         "event: action",
-        "let same = order.action == *of_body",
-        "let same = true",
+        "order.action == *of_body && header.ledger",
+        "*of_body == *of_body && header.ledger",
     ),
     check(
         "action: rollback plan",
