@@ -308,7 +308,9 @@ impl Error {
     #[must_use]
     pub const fn retry_after(&self) -> Option<Duration> {
         match self {
-            Self::Store(countersign_store::Error::Overloaded { retry_after }) => Some(*retry_after),
+            Self::Store(countersign_store::Error::Overloaded { retry_after, .. }) => {
+                Some(*retry_after)
+            }
             Self::Contended { .. } | Self::Stopping => Some(Duration::from_secs(1)),
             _ => None,
         }

@@ -3,9 +3,9 @@
 //! `Conflict`, `Mismatch`, `OutsideValidity`, `StalePlatform` and `Refused` are about one append and leave nothing behind; the
 //! rest are about the ledger.
 
-use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
+use std::{fmt, io};
 
 use countersign_ids::{ChainId, Code, CommandId, DataSubject, Digest, Sequence, Time};
 
@@ -30,9 +30,11 @@ pub enum Error {
         /// The command.
         command: CommandId,
     },
-    /// The queue, or the part of the journal that the log lacks, is at its bound.
-    #[error("the ledger is overloaded")]
+    /// Something that is bounded is at its bound.
+    #[error("the ledger is overloaded: {by}")]
     Overloaded {
+        /// What is.
+        by: Overload,
         /// When to try again.
         retry_after: Duration,
     },
@@ -166,6 +168,39 @@ pub enum Error {
     },
 }
 
+/// What is at its bound where the ledger is overloaded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Overload {
+    /// The chain's share of the queue; other chains are still taken.
+    Share,
+    /// The queue.
+    Queue,
+    /// The part of the journal that the log lacks.
+    Log,
+}
+
+impl Overload {
+    /// The word that figures name it by.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Share => "share",
+            Self::Queue => "queue",
+            Self::Log => "log",
+        }
+    }
+}
+
+impl fmt::Display for Overload {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Share => "as much waits for this chain as may wait for one",
+            Self::Queue => "as much waits for the disk as may wait",
+            Self::Log => "the log is too far behind the journal",
+        })
+    }
+}
+
 impl Error {
     /// The stable code.
     #[must_use]
@@ -203,8 +238,9 @@ impl Error {
         matches!(self, Self::Conflict { .. } | Self::StalePlatform { .. })
     }
 
-    pub(crate) const fn overloaded() -> Self {
+    pub(crate) const fn overloaded(by: Overload) -> Self {
         Self::Overloaded {
+            by,
             retry_after: Duration::from_secs(1),
         }
     }

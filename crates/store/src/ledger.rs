@@ -3,6 +3,7 @@
 //! Everything here is about durable events: a reader never sees one whose fdatasync has not returned.
 
 use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
@@ -21,16 +22,17 @@ use crate::log::behind::Behind;
 use crate::log::handover::{Ending, Handover};
 use crate::log::heads::Accepted;
 use crate::recover::{Recovered, recover};
-use crate::status::Status;
+use crate::status::{Refused, Status};
 use crate::view::{Chain, Head, View};
 use crate::write::front::{Front, answered};
-use crate::write::prepare::{Prepared, Tools, prepare};
-use crate::write::queue::Queue;
+use crate::write::lanes::Asker;
+use crate::write::prepare::{Prepared, Tools, asker, prepare};
+use crate::write::queue::{Bounds, Queue, Refusals};
 use crate::write::writer::{Outcome, Request, Writer};
-use crate::{Blobs, Description, Entry, Error, Layout, Options, Position};
+use crate::{Blobs, Description, Entry, Error, Layout, Options, Overload, Position};
 
-const QUEUE_REQUESTS: usize = 8192;
-const QUEUE_BYTES: usize = 64 * 1024 * 1024;
+/// Connectors and the plane itself may write one part in so many beyond the bound of the lag.
+const LAG_KEPT: u64 = 4;
 
 /// An open ledger.
 #[derive(Debug)]
@@ -43,6 +45,7 @@ pub struct Ledger {
     keyring: Keyring,
     clock: Arc<dyn Clock>,
     lag_bytes_max: u64,
+    refused_behind: AtomicU64,
     blobs: Blobs,
     layout: Layout,
     description: Description,
@@ -91,15 +94,19 @@ impl Ledger {
             chains,
         } = recover(&layout, &description, &options, &blobs)?;
         let handover = Arc::new(Handover::default());
-        let clock = Arc::clone(&options.clock);
         let writer = Writer::new(
             Arc::clone(&view),
             Arc::clone(&handover),
             journal,
-            clock,
+            &options,
             chains,
         );
-        let front = Arc::new(Front::new(writer, Queue::new(QUEUE_REQUESTS, QUEUE_BYTES)));
+        let bounds = Bounds {
+            items: options.queue_requests,
+            bytes: options.queue_bytes,
+            group: options.group_bytes,
+        };
+        let front = Arc::new(Front::new(writer, Queue::new(bounds)));
         let failed = |error| Error::io(root, error);
         let mut packing = None;
         if layout.disk().is_concurrent() {
@@ -129,6 +136,7 @@ impl Ledger {
             keyring: Keyring::new(layout.disk().clone(), layout.keyring()),
             clock: options.clock,
             lag_bytes_max: options.lag_bytes_max,
+            refused_behind: AtomicU64::new(0),
             blobs,
             layout,
             description,
@@ -180,8 +188,14 @@ impl Ledger {
     }
 
     fn prepare(&self, append: Append) -> Result<Box<Prepared>, Error> {
-        if self.view.lag() > self.lag_bytes_max {
-            return Err(Error::overloaded());
+        // What keeps the plane itself going still fits where callers are refused.
+        let kept = match asker(&append.actor) {
+            Asker::Plane => self.lag_bytes_max / LAG_KEPT,
+            Asker::Caller => 0,
+        };
+        if self.view.lag() > self.lag_bytes_max.saturating_add(kept) {
+            self.refused_behind.fetch_add(1, Ordering::Relaxed);
+            return Err(Error::overloaded(Overload::Log));
         }
         let ledger = &self.description.ledger;
         let (entropy, keyring) = (&self.entropy, &self.keyring);
@@ -379,6 +393,9 @@ impl Ledger {
         let mut status = self.view.board.read();
         status.durable = self.durable();
         status.logged = self.view.logged();
+        let Refusals { share, queue } = self.front.refusals();
+        let log = self.refused_behind.load(Ordering::Relaxed);
+        status.refused = Refused { share, queue, log };
         status
     }
 

@@ -56,14 +56,14 @@ pub use disk::Disk;
 #[cfg(feature = "faults")]
 pub use disk::simulated as faults;
 pub use entry::Entry;
-pub use error::Error;
+pub use error::{Error, Overload};
 pub use journal::Position;
 pub use layout::{Description, Layout};
 pub use ledger::Ledger;
 pub use options::{Options, Projections};
 pub use proofs::Checkpoint;
 pub use rows::{Row, RowRange};
-pub use status::Status;
+pub use status::{Refused, Status};
 pub use view::Head;
 
 pub(crate) use journal::frame::PAYLOAD_BYTES_MAX;

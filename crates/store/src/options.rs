@@ -14,6 +14,13 @@ pub struct Options {
     pub segment_bytes: u64,
     /// The most of the journal that the log may lack; past it, appends are refused until it has caught up.
     pub lag_bytes_max: u64,
+    /// A group of more bytes than this is written before anything else is taken in; larger ones than the default are slower.
+    pub group_bytes: usize,
+    /// Requests that may wait for the writer. Past it, past a quarter of it for one chain, and past seven eighths of it for
+    /// all but connectors and the plane itself, appends are refused.
+    pub queue_requests: usize,
+    /// The memory that they may take, with the same parts.
+    pub queue_bytes: usize,
     /// Where the time comes from.
     pub clock: Arc<dyn Clock>,
     /// The read models that are kept.
@@ -27,6 +34,9 @@ impl Default for Options {
         Self {
             segment_bytes: 64 * 1024 * 1024,
             lag_bytes_max: 64 * 1024 * 1024,
+            group_bytes: 1024 * 1024,
+            queue_requests: 8192,
+            queue_bytes: 64 * 1024 * 1024,
             clock: Arc::new(SystemClock::default()),
             projections: Projections::all(),
             disk: Disk::default(),

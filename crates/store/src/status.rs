@@ -35,6 +35,19 @@ pub struct Status {
     pub stepped_back: Option<SteppedBack>,
     /// Whether appends are refused because the clock jumped ahead.
     pub clock_jumped: bool,
+    /// How often appends were refused because something was at its bound.
+    pub refused: Refused,
+}
+
+/// How often appends were refused, by what was at its bound.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Refused {
+    /// See [`crate::Overload::Share`].
+    pub share: u64,
+    /// See [`crate::Overload::Queue`].
+    pub queue: u64,
+    /// See [`crate::Overload::Log`].
+    pub log: u64,
 }
 
 /// Where the threads of the store write their status.

@@ -13,7 +13,7 @@ use tokio::runtime::{Handle, RuntimeFlavor};
 use tokio::sync::oneshot;
 
 use super::prepare::Prepared;
-use super::queue::{Queue, Refused};
+use super::queue::{Queue, Refusals, Refused};
 use super::writer::{Outcome, Request, Writer};
 use crate::Error;
 
@@ -49,6 +49,11 @@ impl Front {
         self.callers.load(Ordering::Acquire)
     }
 
+    /// How often the queue refused something.
+    pub(crate) fn refusals(&self) -> Refusals {
+        self.queue.refusals()
+    }
+
     /// The writer's thread: runs until the queue is closed and empty.
     pub(crate) fn run(&self) {
         let mut inbox = VecDeque::new();
@@ -58,7 +63,9 @@ impl Front {
                 drop(guarded(&mut self.writer(), |writer| {
                     writer.take_all(&mut inbox);
                     // Whoever came while these were checked shares their fdatasync.
-                    while !writer.is_full() && self.queue.receive_more(&mut inbox) {
+                    while let Some(room) = writer.room()
+                        && self.queue.receive_more(&mut inbox, room)
+                    {
                         writer.take_all(&mut inbox);
                     }
                     writer.commit();
@@ -99,8 +106,8 @@ impl Front {
     pub(crate) fn send(&self, request: Request) -> Result<(), Error> {
         match self.queue.send(request) {
             Ok(()) => Ok(()),
-            Err(Refused::Full(_)) => Err(Error::overloaded()),
-            Err(Refused::Closed(_)) => Err(Error::Closed),
+            Err(Refused::Full(by)) => Err(Error::overloaded(by)),
+            Err(Refused::Closed) => Err(Error::Closed),
         }
     }
 

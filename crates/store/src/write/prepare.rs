@@ -7,10 +7,11 @@ use std::ops::Range;
 use countersign_chain::header::{check_text, names_platform, source};
 use countersign_chain::{body_hash, command_id, json};
 use countersign_ids::{
-    Actor, BodyHash, BodyKey, ChainId, CommandId, DataSubject, EventHash, EventId, EventType,
-    LedgerId, RequestDigest, Retention, Salt, SiteId, SubjectRef, Time, limits,
+    Actor, AuthType, BodyHash, BodyKey, ChainId, CommandId, DataSubject, EventHash, EventId,
+    EventType, LedgerId, RequestDigest, Retention, Salt, SiteId, SubjectRef, Time, limits,
 };
 
+use super::lanes::Asker;
 use crate::append::{Append, Condition, HASH_TO_COME, NewEvent, Stamp};
 use crate::entropy::Entropy;
 use crate::keyring::Keyring;
@@ -20,6 +21,8 @@ use crate::{Error, PAYLOAD_BYTES_MAX};
 pub(crate) const EVENTS_MAX: usize = 1024;
 /// What one event takes in a frame besides its body, at most: header, salt and three lengths.
 const AROUND_BODY_BYTES: usize = limits::HEADER_BYTES_MAX + 16 + 12;
+/// What it usually takes.
+const AROUND_BODY_BYTES_USUAL: usize = 640;
 
 /// An append as the writer takes it.
 #[derive(Debug)]
@@ -34,6 +37,23 @@ pub(crate) struct Prepared {
     pub(crate) traceparent: Option<String>,
     pub(crate) events: Vec<PreparedEvent>,
     pub(crate) bytes: usize,
+}
+
+impl Prepared {
+    /// About as many bytes as it takes in the journal.
+    pub(crate) fn weight(&self) -> usize {
+        let spared = AROUND_BODY_BYTES.saturating_sub(AROUND_BODY_BYTES_USUAL);
+        self.bytes
+            .saturating_sub(self.events.len().saturating_mul(spared))
+    }
+}
+
+/// On whose behalf an actor asks.
+pub(crate) const fn asker(actor: &Actor) -> Asker {
+    match actor.kind {
+        AuthType::Connector | AuthType::Service | AuthType::Reactor => Asker::Plane,
+        AuthType::Person | AuthType::Agent => Asker::Caller,
+    }
 }
 
 /// One event of it.

@@ -11,8 +11,8 @@ use countersign_ids::ChainId;
 use tokio::sync::oneshot;
 
 use super::chains::{Appender, Marks, Moment};
-use super::prepare::Prepared;
-use super::queue::Sized;
+use super::lanes::{Asker, Queued};
+use super::prepare::{Prepared, asker};
 use crate::append::{Level, Receipt};
 use crate::clock::{Clock, Reading, Watch};
 use crate::journal::frame::put;
@@ -21,10 +21,7 @@ use crate::journal::{Kind, record};
 use crate::log::handover::{Handover, What, Written};
 use crate::log::heads::Accepted;
 use crate::view::{Chain, View};
-use crate::{Checkpoint, Entry, Error};
-
-/// A group of more bytes than this is written before anything else is taken in; larger ones are slower.
-const GROUP_BYTES: usize = 1024 * 1024;
+use crate::{Checkpoint, Entry, Error, Options};
 
 /// What the writer is asked.
 #[derive(Debug)]
@@ -53,12 +50,28 @@ pub(crate) enum Outcome {
     Replayed(Accepted),
 }
 
-impl Sized for Request {
+impl Queued for Request {
     fn bytes(&self) -> usize {
         match self {
             Self::Append { append, .. } => append.bytes,
             Self::Checkpoint { checkpoint, .. } => checkpoint.note.len(),
             Self::ConfirmClock { .. } => 0,
+        }
+    }
+
+    fn weight(&self) -> usize {
+        match self {
+            Self::Append { append, .. } => append.weight(),
+            Self::Checkpoint { .. } | Self::ConfirmClock { .. } => self.bytes(),
+        }
+    }
+
+    fn lane(&self) -> (Asker, &ChainId) {
+        static PLATFORM: ChainId = ChainId::platform();
+        match self {
+            Self::Append { append, .. } => (asker(&append.actor), &append.chain),
+            Self::Checkpoint { chain, .. } => (Asker::Plane, &chain.id),
+            Self::ConfirmClock { .. } => (Asker::Plane, &PLATFORM),
         }
     }
 }
@@ -76,6 +89,7 @@ pub(crate) struct Writer {
     view: Arc<View>,
     handover: Arc<Handover>,
     journal: Journal,
+    group_bytes: usize,
     chains: BTreeMap<ChainId, Appender>,
     marks: Marks,
     clock: Arc<dyn Clock>,
@@ -91,15 +105,17 @@ impl Writer {
         view: Arc<View>,
         handover: Arc<Handover>,
         journal: Journal,
-        clock: Arc<dyn Clock>,
+        options: &Options,
         chains: (BTreeMap<ChainId, Appender>, Marks),
     ) -> Self {
+        let clock = Arc::clone(&options.clock);
         let watch = Watch::start(clock.as_ref());
         let (chains, marks) = chains;
         Self {
             view,
             handover,
             journal,
+            group_bytes: options.group_bytes,
             chains,
             marks,
             clock,
@@ -115,15 +131,16 @@ impl Writer {
     pub(crate) fn take_all(&mut self, inbox: &mut VecDeque<Request>) {
         while let Some(request) = inbox.pop_front() {
             self.take(request);
-            if self.is_full() {
+            if self.room().is_none() {
                 self.commit();
             }
         }
     }
 
-    /// Whether the open group should take in nothing more.
-    pub(crate) const fn is_full(&self) -> bool {
-        self.journal.group_bytes() >= GROUP_BYTES
+    /// How many bytes the open group should take in yet; none once it is full.
+    pub(crate) fn room(&self) -> Option<usize> {
+        let room = self.group_bytes.checked_sub(self.journal.group_bytes())?;
+        Some(room).filter(|room| *room > 0)
     }
 
     /// Writes one append as a group of its own.

@@ -17,13 +17,15 @@ use crate::support::*;
 
 pub(super) const CHAINS: [&str; 3] = ["blog", "shop", "wiki"];
 const SEGMENT_BYTES: u64 = 8 * 1024;
+/// So little that commands which wait together come in turns, and in several groups.
+const GROUP_BYTES: usize = 2 * 1024;
 
 /// One thing that somebody asks of the ledger.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Step {
     /// A command of so many events, with this much text in each.
     Append(Command),
-    /// Commands in one group.
+    /// Commands that wait together.
     Together(Vec<Command>),
     /// A blob for a chain.
     Blob { chain: usize, number: usize },
@@ -73,6 +75,8 @@ pub(super) struct World {
     receipts: Vec<(Command, Receipt)>,
     /// Commands of this life that were not answered, in order.
     doubtful: Vec<Command>,
+    /// What was told, and what was found, in order.
+    pub(super) trace: Vec<String>,
     blobs: BTreeSet<(usize, usize)>,
     doubtful_blobs: BTreeSet<(usize, usize)>,
     /// Of each person, the commands sealed with the key in force. Persons in doubt may have lost it.
@@ -158,6 +162,7 @@ impl World {
             certain: BTreeMap::new(),
             receipts: Vec::new(),
             doubtful: Vec::new(),
+            trace: Vec::new(),
             blobs: BTreeSet::new(),
             doubtful_blobs: BTreeSet::new(),
             sealed: BTreeMap::new(),
@@ -174,6 +179,7 @@ impl World {
     fn options(&self) -> Options {
         Options {
             segment_bytes: SEGMENT_BYTES,
+            group_bytes: GROUP_BYTES,
             disk: self.disk.disk(),
             clock: Arc::clone(&self.clock) as _,
             ..options()
@@ -277,6 +283,10 @@ impl World {
 
     /// A command is in the ledger for certain.
     fn told(&mut self, command: &Command, receipt: Receipt) {
+        let (number, at, replayed) = (command.number, receipt.position, receipt.replayed);
+        let (chain, first) = (&receipt.chain, receipt.first);
+        self.trace
+            .push(format!("{number}: {chain} {first} {} {replayed}", at.get()));
         let known = self.certain.entry(receipt.chain.clone()).or_default();
         if !receipt.replayed {
             assert_eq!(receipt.first.get(), known.len() as u64, "{command:?}");
@@ -395,8 +405,9 @@ impl World {
         }
     }
 
-    /// Compares the ledger, as it was found, with everything that was told: what is certain is there, and behind it only
-    /// whole commands that were not answered, from the first of them on, in their order. What was found is certain then.
+    /// Compares the ledger, as it was found, with everything that was told: what is certain is there, and behind it, in each
+    /// chain, only whole commands that were not answered, from the first of the chain on, in their order. Between chains nobody
+    /// was promised an order of what was not answered. What was found is certain then.
     fn check(&mut self) {
         let mut found: BTreeMap<ChainId, Vec<Entry>> = BTreeMap::new();
         for (id, head) in self.ledger().chains() {
@@ -411,16 +422,18 @@ impl World {
             let hashes: Vec<_> = entries.iter().take(known.len()).map(Entry::hash).collect();
             assert_eq!(&hashes, known, "chain `{id}` lost or changed something");
         }
-        let mut missing = None;
+        let mut missing = BTreeMap::new();
         for command in std::mem::take(&mut self.doubtful) {
             if self.find_doubtful(&command, &found) {
-                assert_eq!(missing, None, "{command:?} is there, the one before is not");
+                let before = missing.get(&command.chain);
+                assert_eq!(before, None, "{command:?} is there, the one before is not");
             } else {
                 self.sealed_before_an_erasure.remove(&command.number);
-                missing = Some(command);
+                missing.insert(command.chain, command);
             }
         }
         for (id, entries) in &found {
+            self.trace.push(format!("{id}: {}", entries.len()));
             let known = self.certain.get(id).map_or(0, Vec::len);
             assert_eq!(entries.len(), known, "chain `{id}` has what nobody sent");
         }
