@@ -22,6 +22,8 @@ mod keys;
 #[cfg(test)]
 mod kills;
 #[cfg(test)]
+mod load;
+#[cfg(test)]
 mod log;
 #[cfg(test)]
 mod separation;

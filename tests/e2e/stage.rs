@@ -13,6 +13,7 @@ pub(crate) struct Plane {
     port: u16,
     under: Option<u32>,
     log: Option<PathBuf>,
+    settings: Vec<(String, String)>,
     running: Option<Running>,
 }
 
@@ -23,6 +24,7 @@ impl Plane {
             port: three_ports(),
             under: None,
             log: None,
+            settings: Vec::new(),
             running: None,
         }
     }
@@ -30,6 +32,15 @@ impl Plane {
     /// Makes a ledger in a directory and serves it.
     pub(crate) fn start(directory: &Path) -> Self {
         let mut plane = Self::idle(directory);
+        plane.resume();
+        plane
+    }
+
+    /// The same, with settings in its environment.
+    pub(crate) fn start_set(directory: &Path, settings: &[(&str, &str)]) -> Self {
+        let mut plane = Self::idle(directory);
+        let owned = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
+        plane.settings = settings.iter().map(owned).collect();
         plane.resume();
         plane
     }
@@ -98,7 +109,8 @@ impl Plane {
             "--genesis-key",
             genesis.to_str().unwrap(),
         ];
-        let plain = countersign(&arguments);
+        let mut plain = countersign(&arguments);
+        plain.envs(self.settings.iter().map(|(name, value)| (name, value)));
         let Some(uid) = self.under else { return plain };
         let mut command = Command::new("setpriv");
         command.args([
@@ -304,6 +316,10 @@ impl Stage {
         self.connector = Some(Running::start(self.plane.logged(command)));
     }
 
+    pub(crate) fn stop_connector(&mut self) {
+        self.connector.take().unwrap().stop();
+    }
+
     pub(crate) fn propose(&self, release: &str) -> String {
         self.plane.run(
             &self.agent,
@@ -330,6 +346,23 @@ impl Stage {
         let code = output.status.code();
         assert!(matches!(code, Some(0 | 1 | 3)), "{}", told(&output));
         code
+    }
+
+    /// Approves as alice, and waits for nothing.
+    pub(crate) fn vote(&self, action: &str) {
+        let key = self.key.to_str().unwrap();
+        let arguments = [
+            "approve",
+            action,
+            "--key",
+            key,
+            "--approver",
+            "alice",
+            "--credential",
+            "laptop",
+            "--yes",
+        ];
+        self.plane.run(&self.approver, &arguments);
     }
 
     /// Asks the live site for a page.

@@ -9,7 +9,7 @@ use anyhow::{Context, Result, bail};
 use axum::http::StatusCode;
 use axum::routing::post;
 use axum::{Json, Router};
-use countersign_api::Bounds;
+use countersign_api::{Bounds, Rates};
 use countersign_service::{Config, Service};
 use countersign_store::{Ledger, Options};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
@@ -131,7 +131,12 @@ async fn plane(directory: &Path) -> Result<()> {
     let serving = tokio::spawn(countersign_api::serve(
         listener,
         service.clone(),
-        Bounds::default(),
+        // What the server reaches is measured, and not what one caller may ask.
+        Bounds {
+            token: Rates::OFF,
+            tenant: Rates::OFF,
+            ..Bounds::default()
+        },
         stop.clone(),
     ));
     let stage = stage::set_once(&service, directory, &format!("http://{address}")).await?;

@@ -24,5 +24,7 @@ codes! {
     METHOD = "method-not-allowed", "The route does not take this method";
     TOO_SLOW = "request-too-slow", "The request took too long";
     TOO_MANY_STREAMS = "too-many-streams", "Too many event streams are open";
+    TOO_MANY_ANSWERS = "too-many-answers", "Too many bytes of answers wait for their readers";
+    TOO_MANY_REQUESTS = "too-many-requests", "The caller asks more than it may in a time";
     PRECONDITION = "precondition-failed", "The action is not the one that If-Match names";
 }

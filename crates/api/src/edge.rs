@@ -4,7 +4,9 @@
 //! without a token learns nothing about the rest of the request.
 
 use axum::body::Body;
-use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request as HttpRequest};
+use axum::extract::{
+    FromRequest, FromRequestParts, MatchedPath, Path, Query, Request as HttpRequest,
+};
 use axum::http::{HeaderMap, StatusCode, header, request::Parts};
 use countersign_chain::{json, request_digest};
 use countersign_ids::{TenantId, limits};
@@ -14,6 +16,7 @@ use tokio_stream::StreamExt as _;
 
 use crate::app::App;
 use crate::codes;
+use crate::limits::Class;
 use crate::problem::Problem;
 
 /// The caller's Idempotency-Key.
@@ -54,7 +57,11 @@ impl FromRequestParts<App> for Caller {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Problem> {
-        Ok(Self(app.service.authenticate(bearer(&parts.headers)?)?))
+        let access = app.service.authenticate(bearer(&parts.headers)?)?;
+        let route = parts.extensions.get::<MatchedPath>();
+        let class = Class::of(&parts.method, route.map_or("", MatchedPath::as_str));
+        app.limits.admit(&access, class, app.began.elapsed())?;
+        Ok(Self(access))
     }
 }
 

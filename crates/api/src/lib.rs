@@ -7,6 +7,8 @@
 mod app;
 mod codes;
 mod edge;
+mod held;
+mod limits;
 mod openapi;
 mod pages;
 mod problem;
@@ -16,6 +18,7 @@ mod shown;
 mod watch;
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use axum::http::{StatusCode, Uri};
 use axum::{Router, middleware};
@@ -29,6 +32,7 @@ use utoipa_axum::routes;
 
 pub use app::Bounds;
 pub use codes::CODES;
+pub use limits::{Rate, Rates};
 pub use pages::error_page;
 
 use app::App;
@@ -108,14 +112,32 @@ fn sorted(value: serde_json::Value) -> serde_json::Value {
     }
 }
 
+/// Each is read whole, because it is verified before any of it is handed out.
+const READING_BLOBS_MAX: usize = 4;
+
 /// Everything that the server answers; what waits ends when `stop` is cancelled.
 pub fn router(service: Service, bounds: Bounds, stop: CancellationToken) -> Router {
     let streams = Arc::new(Semaphore::new(bounds.streams));
+    // The recorder before the first counter.
+    let recorder = watch::recorder();
+    let limits = Arc::new(limits::Limits::new(bounds.token, bounds.tenant));
+    for name in [
+        "countersign_streams_cut_total",
+        "countersign_connections_cut_total",
+        "countersign_answers_refused_total",
+    ] {
+        // A counter is shown from its first increment on.
+        metrics::counter!(name).increment(0);
+    }
     let app = App {
         service,
+        limits,
+        held: Arc::new(held::Held::new(bounds.answer_bytes)),
+        reading: Arc::new(Semaphore::new(READING_BLOBS_MAX)),
+        began: Instant::now(),
         bounds: Arc::new(bounds),
         streams,
-        metrics: watch::recorder(),
+        metrics: recorder,
         stop,
     };
     described()
@@ -123,6 +145,7 @@ pub fn router(service: Service, bounds: Bounds, stop: CancellationToken) -> Rout
         .0
         .fallback(no_route)
         .method_not_allowed_fallback(no_method)
+        .layer(middleware::from_fn_with_state(app.clone(), held::bounded))
         .layer(middleware::from_fn_with_state(app.clone(), watch::bounded))
         .with_state(app)
 }
@@ -153,7 +176,8 @@ pub async fn serve(
     // A stream's signs of life must come before its connection counts as silent.
     let idle = bounds.idle.max(bounds.keep_alive.saturating_mul(2));
     let bounded =
-        countersign_transport::Bounded::new(listener, bounds.connections, bounds.stalled, idle);
+        countersign_transport::Bounded::new(listener, bounds.connections, bounds.stalled, idle)
+            .telling(|| metrics::counter!("countersign_connections_cut_total").increment(1));
     let (drain, headers) = (bounds.drain, bounds.headers);
     let router = router(service, bounds, stop.clone());
     let serving = countersign_transport::answer(bounded, router, headers, stop.clone());

@@ -55,6 +55,12 @@ impl Problem {
         }
     }
 
+    /// The same, with a time after which trying again helps.
+    pub(crate) const fn later(mut self, wait: Duration) -> Self {
+        self.retry_after = Some(wait);
+        self
+    }
+
     /// A part of the path or the query that cannot be read.
     pub(crate) fn path(detail: impl Into<String>) -> Self {
         Self::new(StatusCode::BAD_REQUEST, codes::PATH_MALFORMED, detail)
@@ -134,8 +140,16 @@ impl IntoResponse for Problem {
         if self.status == StatusCode::UNAUTHORIZED {
             headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }
-        if self.status == StatusCode::SERVICE_UNAVAILABLE {
-            let seconds = self.retry_after.map_or(1, |wait| wait.as_secs().max(1));
+        if matches!(
+            self.status,
+            StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS
+        ) {
+            // Whole seconds, and never too early.
+            let wait = self.retry_after.unwrap_or_default();
+            let seconds = wait
+                .as_secs()
+                .saturating_add(u64::from(wait.subsec_nanos() > 0))
+                .max(1);
             headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
         }
         response

@@ -21,6 +21,30 @@ const SECONDS: &[f64] = &[
     0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0,
 ];
 
+/// What is refused and cut under load.
+const COUNTERS: &[(&str, &str)] = &[
+    (
+        "countersign_appends_refused_total",
+        "Appends that were refused, by what was at its bound: the share of a chain, the queue, or the lag of the log",
+    ),
+    (
+        "countersign_requests_limited_total",
+        "Requests beyond the rate of their token or tenant, by what they asked",
+    ),
+    (
+        "countersign_streams_cut_total",
+        "Event streams that were ended because their reader took nothing",
+    ),
+    (
+        "countersign_connections_cut_total",
+        "Connections that were cut because the other end took nothing",
+    ),
+    (
+        "countersign_answers_refused_total",
+        "Answers that were refused because too many wait for their readers",
+    ),
+];
+
 /// The recorder of this process; the first server installs it.
 pub(crate) fn recorder() -> PrometheusHandle {
     static RECORDER: OnceLock<PrometheusHandle> = OnceLock::new();
@@ -38,6 +62,13 @@ pub(crate) fn recorder() -> PrometheusHandle {
             for (name, about) in FIGURES {
                 metrics::describe_gauge!(*name, *about);
             }
+            for (name, about) in COUNTERS {
+                metrics::describe_counter!(*name, *about);
+            }
+            metrics::describe_gauge!(
+                "countersign_answers_held_bytes",
+                "Bytes of large answers that wait for their readers"
+            );
             handle
         })
         .clone()
@@ -57,6 +88,15 @@ pub(crate) fn show(figures: Vec<Figure>) {
             .collect();
         metrics::gauge!(name, labels).set(value);
     }
+}
+
+/// Puts what answers hold where it is rendered.
+#[expect(
+    clippy::cast_precision_loss,
+    reason = "a figure beyond 2^53 may be off by one"
+)]
+pub(crate) fn hold(bytes: u64) {
+    metrics::gauge!("countersign_answers_held_bytes").set(bytes as f64);
 }
 
 /// Routes that may take longer than a command: what they wait for has bounds of its own.

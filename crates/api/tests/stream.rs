@@ -11,11 +11,11 @@ mod support;
 
 use std::time::Duration;
 
-use countersign_api::Bounds;
+use countersign_api::{Bounds, Rates};
 use reqwest::{Method, Response};
 use serde_json::{Value, json};
 use support::{BOUND, Caller, Server, answer};
-use tokio::io::AsyncWriteExt as _;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpSocket, TcpStream};
 
 const STREAM: &str = "/v1/tenants/acme/events/stream";
@@ -174,6 +174,8 @@ async fn cursors_are_checked() {
 async fn a_stream_ends_with_its_token_and_its_place() {
     let bounds = Bounds {
         streams: 1,
+        token: Rates::OFF,
+        tenant: Rates::OFF,
         keep_alive: Duration::from_millis(50),
         ..Bounds::default()
     };
@@ -226,15 +228,17 @@ async fn stuck(owner: &Caller) -> TcpStream {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_reader_that_takes_nothing_is_cut() {
+async fn a_reader_that_takes_nothing_is_cut_and_goes_on_where_it_was() {
     let bounds = Bounds {
         streams: 1,
+        token: Rates::OFF,
+        tenant: Rates::OFF,
         stalled: Duration::from_millis(200),
         ..Bounds::default()
     };
     let server = Server::open(tempfile::tempdir().unwrap(), bounds).await;
     let owner = server.tenant().await.owner;
-    let stuck = stuck(&owner).await;
+    let mut stuck = stuck(&owner).await;
     // More than every buffer between the ledger and the reader: its place is free only when it was cut.
     let long = "x".repeat(128);
     let mut freed = false;
@@ -255,6 +259,35 @@ async fn a_reader_that_takes_nothing_is_cut() {
         }
     }
     assert!(freed, "the stuck reader is still served");
-    drop(stuck);
+    // What had reached it ends in the midst of something; behind the last whole event it goes on, and misses none.
+    let mut reached = Vec::new();
+    let end = tokio::time::timeout(BOUND, stuck.read_to_end(&mut reached)).await;
+    drop(end.expect("it was cut"));
+    let text = String::from_utf8_lossy(&reached);
+    let blocks: Vec<&str> = text.split("\n\n").collect();
+    let (_, whole) = blocks.split_last().unwrap();
+    let mut seen: Vec<u64> = whole
+        .iter()
+        .flat_map(|block| block.lines())
+        .filter_map(|line| line.strip_prefix("id: ")?.parse().ok())
+        .collect();
+    let size = all(&owner).await.len() as u64;
+    let last = *seen.last().expect("something reached it");
+    assert!(last + 1 < size, "it had everything before it was cut");
+    let mut reader = loop {
+        // The place of the stream that told that it was free is free again soon.
+        let open = owner
+            .request(Method::GET, STREAM)
+            .header("last-event-id", last.to_string());
+        let response = open.send().await.unwrap();
+        if response.status() == 200 {
+            let text = String::new();
+            break Reader { response, text };
+        }
+        tokio::task::yield_now().await;
+    };
+    let rest = reader.take(usize::try_from(size - last - 1).unwrap()).await;
+    seen.extend(rest.iter().map(|(id, _)| id.parse::<u64>().unwrap()));
+    assert_eq!(seen, (0..size).collect::<Vec<_>>());
     server.stop().await;
 }

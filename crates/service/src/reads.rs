@@ -265,6 +265,10 @@ impl Service {
     }
 }
 
+/// What is read at once for somebody who follows: a slow one holds so much, beside one event that is larger.
+const FOLLOWED_EVENTS_MAX: usize = 64;
+const FOLLOWED_BYTES_MAX: usize = 256 * 1024;
+
 /// What an entry takes in a page: header and body.
 fn size_of(entry: &Entry) -> usize {
     let body = entry.body().map_or(0, <[u8]>::len);
@@ -289,9 +293,12 @@ impl Follow {
         loop {
             // Marked as seen before reading, so that what comes in between wakes the next wait.
             self.changes.mark_unchanged();
-            let page = self
-                .service
-                .events(&self.access, self.next, limits::PAGE_EVENTS_MAX)?;
+            let page = self.service.events_within(
+                &self.access,
+                self.next,
+                FOLLOWED_EVENTS_MAX,
+                FOLLOWED_BYTES_MAX,
+            )?;
             if let Some(last) = page.events.last() {
                 self.next = last.sequence().next();
                 return Ok(Some(page.events));

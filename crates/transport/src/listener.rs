@@ -24,6 +24,7 @@ pub struct Bounded {
     connections: Arc<Semaphore>,
     stalled: Duration,
     idle: Duration,
+    cut: fn(),
 }
 
 impl Bounded {
@@ -41,7 +42,15 @@ impl Bounded {
             connections: Arc::new(Semaphore::new(connections)),
             stalled,
             idle,
+            cut: || (),
         }
+    }
+
+    /// The same, telling whenever a connection is cut because its other end takes nothing.
+    #[must_use]
+    pub fn telling(mut self, cut: fn()) -> Self {
+        self.cut = cut;
+        self
     }
 }
 
@@ -54,7 +63,10 @@ impl Listener for Bounded {
         let (stream, address) = Listener::accept(&mut self.listener).await;
         stream.set_nodelay(true).ok();
         (
-            Guarded::new(stream, self.stalled, self.idle, permit),
+            Guarded {
+                cut: self.cut,
+                ..Guarded::new(stream, self.stalled, self.idle, permit)
+            },
             address,
         )
     }
@@ -74,6 +86,8 @@ pub struct Guarded<S> {
     idle: Duration,
     /// Ends when nothing went in or out for so long.
     silence: Pin<Box<Sleep>>,
+    /// Told once when it is cut because its writes make no progress.
+    cut: fn(),
     _permit: Option<OwnedSemaphorePermit>,
 }
 
@@ -90,6 +104,7 @@ impl<S> Guarded<S> {
             deadline: None,
             idle,
             silence: Box::pin(sleep(idle)),
+            cut: || (),
             _permit: permit,
         }
     }
@@ -117,6 +132,7 @@ impl<S: AsyncWrite + Unpin> Guarded<S> {
             .deadline
             .get_or_insert_with(|| Box::pin(sleep(stalled)));
         ready!(deadline.as_mut().poll(context));
+        std::mem::replace(&mut self.cut, || ())();
         Poll::Ready(Err(io::Error::new(
             io::ErrorKind::TimedOut,
             "the peer takes nothing",

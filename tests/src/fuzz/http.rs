@@ -4,7 +4,7 @@
 //! goes on answering.
 
 use anyhow::{Context, Result};
-use countersign_api::{Bounds, serve};
+use countersign_api::{Bounds, Rates, serve};
 use countersign_service::{Config, Service};
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
@@ -41,6 +41,8 @@ fn start() -> Result<Server> {
         body: Duration::from_secs(1),
         idle: Duration::from_secs(2),
         keep_alive: Duration::from_secs(1),
+        token: Rates::OFF,
+        tenant: Rates::OFF,
         ..Bounds::default()
     };
     let (address, token) = runtime.block_on(async {

@@ -42,6 +42,7 @@ pub(crate) async fn get_blob(
     Segments(OfBlob { tenant, digest }): Segments<OfBlob>,
 ) -> Result<Response, Problem> {
     let access = caller.tenant(&tenant, Need::Read)?;
+    let _reading = app.reading.acquire().await;
     Ok(answer(&digest, app.service.blob(&access, digest).await?))
 }
 

@@ -70,6 +70,7 @@ pub(crate) async fn metrics(State(app): State<App>, caller: Caller) -> Result<Re
         .await
         .map_err(|error| Problem::internal(&error.to_string()))??;
     watch::show(figures);
+    watch::hold(app.held.bytes());
     let text = app.metrics.render();
     Ok(([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], text).into_response())
 }

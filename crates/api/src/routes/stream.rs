@@ -133,8 +133,14 @@ impl Reader {
                 return false;
             };
             let sent = tokio::time::timeout(self.app.bounds.stalled, self.events.send(Ok(event)));
-            if !matches!(sent.await, Ok(Ok(()))) {
-                return false;
+            match sent.await {
+                Ok(Ok(())) => {}
+                // It left.
+                Ok(Err(_)) => return false,
+                Err(_) => {
+                    metrics::counter!("countersign_streams_cut_total").increment(1);
+                    return false;
+                }
             }
         }
         true

@@ -45,15 +45,25 @@ impl Server {
     }
 
     pub async fn open(directory: tempfile::TempDir, bounds: Bounds) -> Self {
+        Self::with(directory, bounds, |_| ()).await
+    }
+
+    /// A server whose service or ledger is set otherwise.
+    pub async fn with(
+        directory: tempfile::TempDir,
+        bounds: Bounds,
+        set: impl FnOnce(&mut Config),
+    ) -> Self {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(2)
             .enable_all()
             .build()
             .unwrap();
-        let config = Config::new(
+        let mut config = Config::new(
             directory.path().join("data"),
             directory.path().join("genesis.pem"),
         );
+        set(&mut config);
         let started = runtime.spawn(async {
             (
                 Service::start(config).await.unwrap(),
@@ -164,6 +174,7 @@ pub struct Answer {
     pub status: StatusCode,
     pub kind: String,
     pub etag: Option<String>,
+    pub retry_after: Option<String>,
     pub body: Value,
 }
 
@@ -178,6 +189,19 @@ impl Answer {
     pub fn ok(self) -> Value {
         assert_eq!(self.status, StatusCode::OK, "{}", self.body);
         self.body
+    }
+
+    /// A problem of this status and code that says when to come back: the seconds.
+    #[track_caller]
+    pub fn comes_back(&self, status: u16, code: &str) -> u64 {
+        self.is_problem(status, code);
+        let after = self
+            .retry_after
+            .as_ref()
+            .expect("it says when to come back");
+        let seconds = after.parse().unwrap();
+        assert!(seconds >= 1, "{after}");
+        seconds
     }
 
     /// A whole and honest problem of this status and code, whose page is there.
@@ -252,10 +276,11 @@ pub async fn answer(request: RequestBuilder) -> Answer {
             .get(name)
             .map(|value| value.to_str().unwrap().to_owned())
     };
-    let (status, kind, etag) = (
+    let (status, kind, etag, retry_after) = (
         response.status(),
         header("content-type").unwrap_or_default(),
         header("etag"),
+        header("retry-after"),
     );
     let bytes = response.bytes().await.unwrap();
     let body = serde_json::from_slice(&bytes)
@@ -264,6 +289,7 @@ pub async fn answer(request: RequestBuilder) -> Answer {
         status,
         kind,
         etag,
+        retry_after,
         body,
     }
 }

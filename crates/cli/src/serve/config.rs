@@ -7,7 +7,7 @@ use crate::settings::log::Logging;
 use crate::settings::{Effective, Layer, Sourced};
 use crate::up;
 use anyhow::Result;
-use countersign_api::Bounds;
+use countersign_api::{Bounds, Rates};
 use countersign_service::Config;
 use countersign_store::Options;
 use std::net::SocketAddr;
@@ -62,6 +62,7 @@ impl Settings {
         config.store = Options {
             segment_bytes: given("segment_size", all.segment_size)?.get(),
             lag_bytes_max: given("journal_lag", all.journal_lag)?.get(),
+            queue_requests: given("queue", all.queue)?,
             ..Options::default()
         };
         Ok(Self {
@@ -70,6 +71,17 @@ impl Settings {
             bounds: Bounds {
                 connections: given("connections", all.connections)?,
                 streams: given("streams", all.streams)?,
+                token: Rates {
+                    commands: given("token_commands", all.token_commands)?.get(),
+                    reads: given("token_reads", all.token_reads)?.get(),
+                    streams: given("token_streams", all.token_streams)?.get(),
+                },
+                tenant: Rates {
+                    commands: given("tenant_commands", all.tenant_commands)?.get(),
+                    reads: given("tenant_reads", all.tenant_reads)?.get(),
+                    streams: given("tenant_streams", all.tenant_streams)?.get(),
+                },
+                answer_bytes: given("answers", all.answers)?.get(),
                 headers: given("headers_timeout", all.headers_timeout)?.get(),
                 body: given("body_timeout", all.body_timeout)?.get(),
                 request: given("request_timeout", all.request_timeout)?.get(),
@@ -118,6 +130,7 @@ mod tests {
     use super::Settings;
     use crate::arguments::{Arguments, Command};
     use clap::Parser;
+    use countersign_api::Rates;
     use std::path::Path;
     use std::time::Duration;
 
@@ -136,6 +149,8 @@ mod tests {
         let text = "data = '/srv/ledger'\nlisten = '127.0.0.1:1'\norigin = 'ledger.example.org'\n\
             policies = '/etc/policies'\ncheckpoint_age = '3s'\nheads_age = '4s'\nsegment_size = '2MiB'\n\
             journal_lag = '3MiB'\nconnections = 5\nstreams = 6\nheaders_timeout = '13s'\nbody_timeout = '7s'\nrequest_timeout = '8s'\n\
+            queue = 99\nanswers = '300MiB'\ntoken_commands = '1/s'\ntoken_reads = '2/s'\ntoken_streams = '3/s'\n\
+            tenant_commands = '4/s'\ntenant_reads = '5/s'\ntenant_streams = 'off'\n\
             stalled_timeout = '9s'\nidle_timeout = '10s'\nkeep_alive = '11s'\ndrain = '12s'\n";
         std::fs::write(&file, text).unwrap();
         let file = file.to_str().unwrap();
@@ -153,6 +168,18 @@ mod tests {
             (2 << 20, 3 << 20)
         );
         assert_eq!((bounds.connections, bounds.streams), (5, 6));
+        assert_eq!(config.store.queue_requests, 99);
+        assert_eq!(bounds.answer_bytes, 300 << 20);
+        let rates = [bounds.token, bounds.tenant].map(
+            |Rates {
+                 commands,
+                 reads,
+                 streams,
+             }| {
+                [commands, reads, streams].map(|rate| rate.map_or(0, |rate| rate.count))
+            },
+        );
+        assert_eq!(rates, [[1, 2, 3], [4, 5, 0]]);
         let spans = [
             config.checkpoint_age,
             config.heads_age,

@@ -6,11 +6,11 @@
 pub(crate) mod log;
 mod units;
 
-pub(crate) use units::{LogFormat, Size, Span, Text};
+pub(crate) use units::{LogFormat, Pace, Size, Span, Text};
 
 use crate::exit::Failure;
 use anyhow::Result;
-use countersign_api::Bounds;
+use countersign_api::{Bounds, Rates};
 use countersign_service::Config;
 use countersign_store::Options;
 use serde::Deserialize;
@@ -140,10 +140,26 @@ settings! {
     segment_size: Size = Some(Size::of(Options::default().segment_bytes)), "COUNTERSIGN_SEGMENT_SIZE";
     /// How much of the journal the log behind it may lack before appends are refused.
     journal_lag: Size = Some(Size::of(Options::default().lag_bytes_max)), "COUNTERSIGN_JOURNAL_LAG";
+    /// Commands that may wait for the disk, a quarter of them in one chain; more are refused.
+    queue: usize = Some(Options::default().queue_requests), "COUNTERSIGN_QUEUE";
+    /// Commands that one token may send in a time.
+    token_commands: Pace = Some(Pace::of(Rates::of_token().commands)), "COUNTERSIGN_TOKEN_COMMANDS";
+    /// Reads that one token may ask for in a time.
+    token_reads: Pace = Some(Pace::of(Rates::of_token().reads)), "COUNTERSIGN_TOKEN_READS";
+    /// Event streams that one token may open in a time.
+    token_streams: Pace = Some(Pace::of(Rates::of_token().streams)), "COUNTERSIGN_TOKEN_STREAMS";
+    /// Commands that all tokens of one tenant may send in a time.
+    tenant_commands: Pace = Some(Pace::of(Rates::of_tenant().commands)), "COUNTERSIGN_TENANT_COMMANDS";
+    /// Reads that all tokens of one tenant may ask for in a time.
+    tenant_reads: Pace = Some(Pace::of(Rates::of_tenant().reads)), "COUNTERSIGN_TENANT_READS";
+    /// Event streams that all tokens of one tenant may open in a time.
+    tenant_streams: Pace = Some(Pace::of(Rates::of_tenant().streams)), "COUNTERSIGN_TENANT_STREAMS";
     /// Connections at one time; more wait.
     connections: usize = Some(Bounds::default().connections), "COUNTERSIGN_CONNECTIONS";
     /// Event streams at one time; more are refused.
     streams: usize = Some(Bounds::default().streams), "COUNTERSIGN_STREAMS";
+    /// Memory of large answers that wait for their readers; more are refused.
+    answers: Size = Some(Size::of(Bounds::default().answer_bytes)), "COUNTERSIGN_ANSWERS";
     /// How long the headers of a request may take, counted from the answer before.
     headers_timeout: Span = Some(Span::of(Bounds::default().headers)), "COUNTERSIGN_HEADERS_TIMEOUT";
     /// How long a request's body may take to arrive.
@@ -167,6 +183,11 @@ fn defaults() -> Config {
 
 /// The smallest and the largest segment; a smaller one holds too few frames, a larger one is copied as a whole by a backup.
 const SEGMENT_SIZES: (Size, Size) = (Size::of(1 << 20), Size::of(4 << 30));
+/// A quarter of it is one tenant's, and a blob can be 64 MiB.
+const ANSWERS: (Size, Size) = (Size::of(256 << 20), Size::of(1 << 40));
+/// The shortest and the longest queue; in a shorter one a tenant's share is next to nothing, a longer one only makes callers
+/// wait for what they could send again.
+const QUEUES: (usize, usize) = (8, 1 << 20);
 
 impl Effective {
     /// What the file, the environment of this process and the flags come to.
@@ -194,15 +215,24 @@ impl Effective {
     }
 
     fn check(&self) -> Result<()> {
-        let (least, most) = SEGMENT_SIZES;
-        for (name, size) in [
-            ("segment_size", &self.segment_size),
-            ("journal_lag", &self.journal_lag),
+        for (name, size, (least, most)) in [
+            ("segment_size", &self.segment_size, SEGMENT_SIZES),
+            ("journal_lag", &self.journal_lag, SEGMENT_SIZES),
+            ("answers", &self.answers, ANSWERS),
         ] {
             if let Some(value) = size.value.filter(|size| !(least..=most).contains(size)) {
                 let message = format!("`{name}` is {value}; it must be {least} to {most}");
                 return Err(Failure::usage(message).into());
             }
+        }
+        let (least, most) = QUEUES;
+        if let Some(number) = self
+            .queue
+            .value
+            .filter(|number| !(least..=most).contains(number))
+        {
+            let message = format!("`queue` is {number}; it must be {least} to {most}");
+            return Err(Failure::usage(message).into());
         }
         for (name, number) in [
             ("connections", &self.connections),
@@ -294,6 +324,18 @@ mod tests {
             ("heads_age = '60'", None, "`500ms`"),
             ("segment_size = '1KiB'", None, "1MiB to 4GiB"),
             ("streams = 0", None, "nobody could connect"),
+            ("answers = '255MiB'", None, "256MiB to 1TiB"),
+            ("queue = 7", None, "8 to 1048576"),
+            ("queue = 1048577", None, "8 to 1048576"),
+            ("queue = -1", None, "queue"),
+            ("token_reads = 100", None, "token_reads"),
+            ("token_reads = '100'", None, "`200/s`"),
+            ("tenant_commands = '0/s'", None, "`off`"),
+            (
+                "",
+                Some(("COUNTERSIGN_TENANT_STREAMS", "many")),
+                "COUNTERSIGN_TENANT_STREAMS: `many`",
+            ),
             (
                 "",
                 Some(("COUNTERSIGN_DRAIN", "soon")),

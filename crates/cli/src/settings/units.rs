@@ -1,5 +1,6 @@
 //! Values of settings as people write them: `10s`, `64MiB`, `json`. A bare number is refused: its unit would be a guess.
 
+use countersign_api::Rate;
 use serde::Deserialize;
 use std::fmt;
 use std::net::SocketAddr;
@@ -100,6 +101,55 @@ impl fmt::Display for Size {
     }
 }
 
+/// So many in a time, or without a bound.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub(crate) struct Pace(Option<Rate>);
+
+const OFF: &str = "off";
+const PACES: &[(&str, u64)] = &[("h", 60 * 60), ("m", 60), ("s", 1)];
+
+impl Pace {
+    pub(crate) const fn of(rate: Option<Rate>) -> Self {
+        Self(rate)
+    }
+
+    pub(crate) const fn get(self) -> Option<Rate> {
+        self.0
+    }
+}
+
+impl FromStr for Pace {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if text == OFF {
+            return Ok(Self(None));
+        }
+        let read = || {
+            let (count, unit) = text.split_once('/')?;
+            let digits = count.bytes().all(|byte| byte.is_ascii_digit());
+            let count = count.parse().ok().filter(|count| digits && *count > 0)?;
+            let (_, seconds) = PACES.iter().find(|(name, _)| *name == unit)?;
+            let per = Duration::from_secs(*seconds);
+            Some(Self(Some(Rate { count, per })))
+        };
+        read().ok_or_else(|| {
+            format!("`{text}` is not a rate such as `200/s`, `600/m` or `1000/h`, and not `off`")
+        })
+    }
+}
+
+impl fmt::Display for Pace {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Some(Rate { count, per }) = self.0 else {
+            return f.write_str(OFF);
+        };
+        let unit = PACES.iter().find(|(_, seconds)| *seconds == per.as_secs());
+        write!(f, "{count}/{}", unit.map_or("s", |(name, _)| name))
+    }
+}
+
 /// How log lines look.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "String")]
@@ -153,7 +203,7 @@ macro_rules! by_display {
     )*};
 }
 
-by_display!(Span, Size, LogFormat);
+by_display!(Span, Size, Pace, LogFormat);
 
 impl Text for PathBuf {
     fn parse(text: &str) -> Result<Self, String> {
@@ -218,7 +268,7 @@ fn shown(f: &mut fmt::Formatter<'_>, value: u64, units: &[(&str, u64)]) -> fmt::
 
 #[cfg(test)]
 mod tests {
-    use super::{LogFormat, Size, Span, Text};
+    use super::{LogFormat, Pace, Size, Span, Text};
 
     #[track_caller]
     fn check<T: Text + std::fmt::Debug>(text: &str, shown: Result<&str, &str>) {
@@ -238,6 +288,29 @@ mod tests {
         check::<Size>("65536KiB", Ok("64MiB"));
         check::<Size>("1000B", Ok("1000B"));
         check::<LogFormat>("json", Ok("json"));
+        check::<Pace>("200/s", Ok("200/s"));
+        check::<Pace>("0600/m", Ok("600/m"));
+        check::<Pace>("4294967295/h", Ok("4294967295/h"));
+        check::<Pace>("off", Ok("off"));
+        for wrong in [
+            "",
+            "200",
+            "200/",
+            "/s",
+            "0/s",
+            "-1/s",
+            "+1/s",
+            "1.5/s",
+            "1/d",
+            "1/ms",
+            "4294967296/s",
+            "1/s/s",
+            "Off",
+            "1 /s",
+            "\u{661}/s",
+        ] {
+            check::<Pace>(wrong, Err("is not a rate such as"));
+        }
     }
 
     #[test]
@@ -260,5 +333,45 @@ mod tests {
             check::<Size>(wrong, Err("`64MiB`"));
         }
         check::<LogFormat>("xml", Err("neither"));
+    }
+
+    /// Whatever is read is shown as a text that is read as the same; nothing is read from half of a text.
+    fn read_and_shown<T: Text + PartialEq + std::fmt::Debug>() -> Vec<String> {
+        const PARTS: &[&str] = &[
+            "0", "7", "19", "/", "s", "m", "off", "KiB", "-", ".", " ", "\u{661}",
+        ];
+        let mut texts = vec![String::new()];
+        let mut read = Vec::new();
+        for _ in 0..4 {
+            texts = texts
+                .iter()
+                .flat_map(|text| PARTS.iter().map(move |part| format!("{text}{part}")))
+                .collect();
+            for text in &texts {
+                if let Ok(value) = T::parse(text) {
+                    assert_eq!(T::parse(&value.text()), Ok(value), "`{text}`");
+                    read.push(text.clone());
+                }
+            }
+        }
+        read
+    }
+
+    #[test]
+    fn every_short_text_is_read_as_it_is_shown_or_refused() {
+        let rates = read_and_shown::<Pace>();
+        assert!(rates.contains(&"off".to_owned()) && rates.contains(&"19/m".to_owned()));
+        let is_rate = |text: &String| {
+            let count = text.strip_suffix("/s").or_else(|| text.strip_suffix("/m"));
+            text == "off" || count.is_some_and(|count| count.parse::<u32>().unwrap() > 0)
+        };
+        assert!(rates.iter().all(is_rate), "{rates:?}");
+        let spans = read_and_shown::<Span>();
+        assert!(
+            spans.iter().all(|text| text.ends_with(['s', 'm'])),
+            "{spans:?}"
+        );
+        let sizes = read_and_shown::<Size>();
+        assert!(sizes.iter().all(|text| text.ends_with("KiB")), "{sizes:?}");
     }
 }

@@ -15,7 +15,7 @@ use std::sync::{Mutex, PoisonError};
 
 use countersign_domain::{Action, State, Tenant, due};
 use countersign_ids::{ActionId, ChainId, Sequence, TenantId, Time};
-use countersign_store::{Ledger, Status};
+use countersign_store::{Ledger, Overload, Refused, Status};
 
 use crate::beats::BeatsFold;
 use crate::service::Inner;
@@ -230,6 +230,15 @@ impl Inner {
         all.add("countersign_log_lag_seconds", lag.seconds);
         all.count("countersign_fold_lag_bytes", status.durable.since(folded));
         all.count("countersign_writer_queue", length(self.ledger.waiting()));
+        let Refused { share, queue, log } = status.refused;
+        for (by, count) in [
+            (Overload::Share, share),
+            (Overload::Queue, queue),
+            (Overload::Log, log),
+        ] {
+            metrics::counter!("countersign_appends_refused_total", "by" => by.as_str())
+                .absolute(count);
+        }
         let newest = chains.iter().map(|(_, head)| head.time).max();
         all.add(
             "countersign_last_event_timestamp_seconds",
