@@ -271,7 +271,7 @@ impl<'a> Nodes<'a> {
         if fresh.is_some() {
             return Ok(fresh);
         }
-        match tiles::node(&self.view.log.db, self.chain.number, subtree)? {
+        match tiles::node(&self.view.log.db(), self.chain.number, subtree)? {
             Answer::Node(node) => Ok(Some(node)),
             Answer::Absent => Ok(None),
             Answer::Damaged => {

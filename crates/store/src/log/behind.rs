@@ -232,7 +232,7 @@ impl Behind {
             .unwrap_or_else(PoisonError::into_inner)
             .absorb(entries);
         for entry in entries {
-            followed.add(&self.view.log.db, entry.record())?;
+            followed.add(&self.view.log.db(), entry.record())?;
         }
         self.touched.insert(chain.id.clone());
         self.index(chain, entries, written);
@@ -276,7 +276,7 @@ impl Behind {
     /// Writes everything that was absorbed to sled, in one batch, and makes it durable; only then does its position count.
     pub(crate) fn log(&mut self) -> Result<(), Error> {
         let view = Arc::clone(&self.view);
-        let db = &view.log.db;
+        let db = &view.log.db();
         let mut batch = sled::Batch::default();
         let touched = std::mem::take(&mut self.touched);
         for id in &touched {

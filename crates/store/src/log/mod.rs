@@ -20,6 +20,8 @@ pub(crate) mod runs;
 pub(crate) mod tiles;
 pub(crate) mod values;
 
+use std::sync::{PoisonError, RwLock, RwLockReadGuard};
+
 use countersign_chain::merkle::{Node, leaf_hash};
 use countersign_chain::{Header, Record};
 use countersign_ids::{ChainId, CommandId, EventHash, EventId, LedgerId, Sequence};
@@ -44,7 +46,9 @@ const DAMAGED: &str = "sled.damaged";
 /// The log, as everybody reads it.
 #[derive(Debug)]
 pub(crate) struct Log {
-    pub(crate) db: sled::Db,
+    /// Replaced as a whole when bodies are removed; see `removal`. Whoever holds it takes it once: a second time may wait for
+    /// a replacement that waits for the first.
+    db: RwLock<sled::Db>,
     pub(crate) commands: runs::Index<COMMAND_BYTES>,
     pub(crate) events: runs::Index<EVENT_BYTES>,
     layout: Layout,
@@ -58,22 +62,27 @@ impl Log {
         layout: Layout,
     ) -> Self {
         Self {
-            db,
+            db: RwLock::new(db),
             commands,
             events,
             layout,
         }
     }
 
+    /// sled, as it is now.
+    pub(crate) fn db(&self) -> RwLockReadGuard<'_, sled::Db> {
+        self.db.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// The command that has this id, if it was accepted; the open group's commands included.
     pub(crate) fn command(&self, id: &CommandId) -> Result<Option<Accepted>, Error> {
-        let found = self.sound(self.commands.get(&self.db, id.as_bytes()))?;
+        let found = self.sound(self.commands.get(&self.db(), id.as_bytes()))?;
         Ok(found.as_ref().map(Accepted::from_bytes))
     }
 
     /// Where the event with this id is, as far as the index was written.
     pub(crate) fn event(&self, id: &EventId) -> Result<Option<(keys::Number, Sequence)>, Error> {
-        let found = self.sound(self.events.get(&self.db, id.uuid().as_bytes()))?;
+        let found = self.sound(self.events.get(&self.db(), id.uuid().as_bytes()))?;
         Ok(found.as_ref().and_then(event_of))
     }
 
@@ -101,7 +110,7 @@ impl Log {
                 sequence: Sequence::new(next),
                 reason: reason.to_owned(),
             };
-            let (first, records) = blocks::read(&self.db, chain.number, Sequence::new(next))?
+            let (first, records) = blocks::read(&self.db(), chain.number, Sequence::new(next))?
                 .ok_or_else(|| missing("the log has no block for it"))?;
             // Only what is asked for is verified: a receipt must not cost a whole block.
             let skip = usize::try_from(next.saturating_sub(first.get())).unwrap_or(usize::MAX);
@@ -131,7 +140,7 @@ impl Log {
         let mut leaves = Vec::with_capacity(limit);
         let mut next = from;
         while leaves.len() < limit {
-            let found = blocks::read_raw(&self.db, chain.number, Sequence::new(next))?;
+            let found = blocks::read_raw(&self.db(), chain.number, Sequence::new(next))?;
             let Some((first, raw)) = found else { break };
             let skip = usize::try_from(next.saturating_sub(first.get())).unwrap_or(usize::MAX);
             let before = leaves.len();

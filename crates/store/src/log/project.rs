@@ -5,7 +5,7 @@
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 
 use countersign_events::Event;
 use countersign_ids::{ChainId, Sequence};
@@ -134,7 +134,7 @@ impl Projector {
             let fold = *self.folds.entry(key.clone()).or_insert(fresh);
             if fold.version != projection.version() {
                 // The old version stays on record until its rows are gone.
-                row_blocks::clear(&view.log.db, &keys::rows(projection.name(), &chain.id))?;
+                row_blocks::clear(&view.log.db(), &keys::rows(projection.name(), &chain.id))?;
                 self.folds.insert(key.clone(), fresh);
                 self.touched.insert(key.clone());
             }
@@ -161,7 +161,7 @@ impl Projector {
         let rows = view.rows.read().unwrap_or_else(PoisonError::into_inner);
         for (prefix, changed) in rows.iter() {
             if self.kept.contains(prefix)
-                || row_blocks::stage(&view.log.db, batch, prefix, changed)?
+                || row_blocks::stage(&view.log.db(), batch, prefix, changed)?
             {
                 continue;
             }
@@ -237,7 +237,7 @@ pub(crate) fn folded<'a>(entry: &'a Entry, event: Option<&'a Event>) -> Folded<'
 /// The rows of one projection in one chain, as its fold sees them.
 pub(crate) struct ChainRows<'a> {
     changed: &'a RwLock<ChangedRows>,
-    db: &'a sled::Db,
+    db: RwLockReadGuard<'a, sled::Db>,
     prefix: Vec<u8>,
     /// The first row that could not be read: what was folded from it does not count.
     failed: RefCell<Option<Error>>,
@@ -247,7 +247,7 @@ impl<'a> ChainRows<'a> {
     pub(crate) fn of(view: &'a View, projection: &str, chain: &ChainId) -> Self {
         Self {
             changed: &view.rows,
-            db: &view.log.db,
+            db: view.log.db(),
             prefix: keys::rows(projection, chain),
             failed: RefCell::default(),
         }
@@ -260,7 +260,7 @@ impl<'a> ChainRows<'a> {
             return Ok(value.clone());
         }
         drop(changed);
-        row_blocks::find(self.db, &self.prefix, key)
+        row_blocks::find(&self.db, &self.prefix, key)
     }
 
     /// What a fold made of these rows, unless one of them could not be read.
@@ -320,7 +320,7 @@ impl View {
             .collect();
         let enough = range.limit.saturating_add(changed.len());
         let mut merged = BTreeMap::new();
-        row_blocks::scan(&self.log.db, &all, &start, |(key, value)| {
+        row_blocks::scan(&self.log.db(), &all, &start, |(key, value)| {
             let wanted = key.starts_with(&range.prefix) && merged.len() < enough;
             if wanted {
                 merged.insert(key, value);
@@ -355,7 +355,7 @@ mod tests {
         assert!(row_blocks::stage(&filled, &mut batch, b"r", &rows.collect()).unwrap());
         filled.apply_batch(batch).unwrap();
         drop(filled);
-        let db = sled::open(dir.path()).unwrap();
+        let db = RwLock::new(sled::open(dir.path()).unwrap());
         std::fs::OpenOptions::new()
             .write(true)
             .open(dir.path().join("db"))
@@ -365,7 +365,7 @@ mod tests {
         let changed = RwLock::default();
         let rows = ChainRows {
             changed: &changed,
-            db: &db,
+            db: db.read().unwrap(),
             prefix: b"r".to_vec(),
             failed: RefCell::default(),
         };
