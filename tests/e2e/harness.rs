@@ -112,6 +112,15 @@ impl Running {
         }
     }
 
+    /// Waits until it died by itself.
+    pub(crate) fn died(mut self) {
+        until("the process to die", || {
+            self.child().try_wait().unwrap().map(|status| {
+                assert!(!status.success(), "it ended well");
+            })
+        });
+    }
+
     /// Kills it without a warning.
     pub(crate) fn kill(mut self) {
         self.child().kill().unwrap();

@@ -26,6 +26,8 @@ mod load;
 #[cfg(test)]
 mod log;
 #[cfg(test)]
+mod retention;
+#[cfg(test)]
 mod separation;
 #[cfg(test)]
 mod stage;

@@ -77,6 +77,19 @@ impl Plane {
         self.running = Some(Running::start(self.logged(self.command())));
     }
 
+    /// Serves again, with these in its environment.
+    pub(crate) fn resume_with(&mut self, variables: &[(&str, &str)]) {
+        self.running = None;
+        let mut command = self.logged(self.command());
+        command.envs(variables.iter().copied());
+        self.running = Some(Running::start(command));
+    }
+
+    /// Waits until the server died by itself.
+    pub(crate) fn wait_for_death(&mut self) {
+        self.running.take().unwrap().died();
+    }
+
     /// Writes everything that a command could log into the file of the log, where there is one.
     pub(crate) fn logged(&self, mut command: Command) -> Command {
         if let Some(log) = &self.log {

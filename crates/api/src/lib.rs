@@ -38,8 +38,8 @@ pub use pages::error_page;
 use app::App;
 use problem::Problem;
 use routes::{
-    actions, approvers, blobs, connector, events, freezes, health, keys, ledger, receipts, sites,
-    stream, tenants, tokens, views,
+    actions, approvers, blobs, connector, events, freezes, health, keys, ledger, receipts,
+    retention, sites, stream, tenants, tokens, views,
 };
 
 /// The routes as handlers and as OpenAPI describes them.
@@ -72,6 +72,9 @@ fn described() -> OpenApiRouter<App> {
         .routes(routes!(keys::rotate_key, keys::list_keys))
         .routes(routes!(freezes::declare_freeze))
         .routes(routes!(freezes::lift_freeze))
+        .routes(routes!(retention::remark))
+        .routes(routes!(retention::get_retention, retention::set_retention))
+        .routes(routes!(retention::erase))
         .routes(routes!(connector::pairing))
         .routes(routes!(connector::pair))
         .routes(routes!(connector::beat))

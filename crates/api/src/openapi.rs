@@ -14,7 +14,7 @@ use crate::problem::ProblemBody;
     info(title = "Countersign", description = "The control plane's HTTP interface. Every problem is RFC 9457 with a stable `code`, whose page is at `/errors/<code>`."),
     components(schemas(ProblemBody)),
     tags(
-        (name = "tenants"), (name = "sites"), (name = "actions"), (name = "approvers"), (name = "tokens"), (name = "freezes"),
+        (name = "tenants"), (name = "sites"), (name = "actions"), (name = "approvers"), (name = "tokens"), (name = "freezes"), (name = "retention"),
         (name = "events"), (name = "views"), (name = "blobs"), (name = "ledger"), (name = "keys"), (name = "connector"), (name = "health"), (name = "errors")
     )
 )]

@@ -30,6 +30,7 @@ texts!(
     CommandId,
     ConnectorId,
     CredentialId,
+    DataSubject,
     Digest,
     EventHash,
     EventId,

@@ -196,4 +196,15 @@ mod tests {
             assert_eq!(*class, spec.retention, "{}", spec.event_type);
         }
     }
+
+    #[test]
+    fn a_body_that_may_go_names_no_file_that_would_have_to_go_with_it() {
+        for spec in all() {
+            let schema = schema(spec).to_string();
+            let names = ["\"blobs\"", "\"attachments\""];
+            let named = names.iter().any(|name| schema.contains(name));
+            let stays = spec.retention == countersign_ids::Retention::Evidence;
+            assert!(stays || !named, "{}", spec.event_type);
+        }
+    }
 }

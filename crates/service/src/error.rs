@@ -369,6 +369,7 @@ const fn store_class(error: &countersign_store::Error) -> Class {
         | E::ChainDamaged { .. }
         | E::Foreign { .. }
         | E::Exists { .. }
+        | E::RemovalIncomplete { .. }
         | E::Log(_) => Class::Unavailable,
     }
 }

@@ -15,6 +15,7 @@ mod error;
 mod figures;
 mod genesis;
 mod judge;
+mod keep;
 mod keyfiles;
 mod keys;
 mod model;
@@ -34,11 +35,12 @@ pub use connector::LEASE_MILLIS;
 pub use error::{CODES, Class, Error};
 pub use figures::{FIGURES, Figure};
 pub use genesis::key_problems;
+pub use keep::Whose;
 pub use keyfiles::KeyUse;
 pub use model::{
     ActionDetail, Ballot, Config, Enrolment, EventsPage, GivenReason, HistoryLine, Invitation,
-    IssuedToken, NewFreeze, NewSite, NewTenant, NewToken, Preview, Proposal, Proposed, Readiness,
-    Request, SaltedReason, SiteDetail, TenantInfo,
+    IssuedToken, Kept, NewFreeze, NewSite, NewTenant, NewToken, Preview, Proposal, Proposed,
+    Readiness, Request, SaltedReason, SiteDetail, TenantInfo,
 };
 pub use policies::Policies;
 pub use reads::Follow;

@@ -32,6 +32,8 @@ pub struct Config {
     pub checkpoint_age: Duration,
     /// The longest time for which chains have changed without recorded heads.
     pub heads_age: Duration,
+    /// How often bodies are looked for whose retention ended.
+    pub expiry_age: Duration,
     /// How the store is opened.
     pub store: countersign_store::Options,
 }
@@ -47,6 +49,7 @@ impl Config {
             policies: None,
             checkpoint_age: Duration::from_secs(10),
             heads_age: Duration::from_secs(60),
+            expiry_age: Duration::from_secs(60 * 60),
             store: countersign_store::Options::default(),
         }
     }
@@ -309,4 +312,19 @@ pub struct Readiness {
     pub problems: Vec<(countersign_ids::Code, String)>,
     /// The ledger's own status.
     pub ledger: countersign_store::Status,
+}
+
+/// What a tenant keeps and for how long.
+#[derive(Debug, Clone)]
+pub struct Kept {
+    /// Days after which an operational body is removed.
+    pub operational_days: u32,
+    /// Operational bodies that nobody ordered to remove.
+    pub operational: usize,
+    /// Data subjects with sealed bodies.
+    pub subjects: Vec<countersign_ids::DataSubject>,
+    /// Data subjects that were erased.
+    pub erased: Vec<countersign_ids::DataSubject>,
+    /// The events that ordered removals which are not receipted yet.
+    pub pending: Vec<countersign_ids::Sequence>,
 }

@@ -19,6 +19,7 @@ use crate::access::reactor;
 use crate::checkpoints::{Heads, append};
 use crate::engine::{ATTEMPTS, Command};
 use crate::figures::Part;
+use crate::keep;
 use crate::platform::PlatformFold;
 use crate::service::Inner;
 
@@ -37,6 +38,7 @@ pub(crate) fn spawn(inner: &Arc<Inner>) {
     inner.tasks.spawn(follow(Arc::clone(inner)));
     inner.tasks.spawn(keep_checkpoints(Arc::clone(inner)));
     inner.tasks.spawn(keep_heads(Arc::clone(inner)));
+    inner.tasks.spawn(keep::keep_bodies(Arc::clone(inner)));
 }
 
 /// Settles every tenant whose chain, time or policy moved.
@@ -263,7 +265,7 @@ async fn keep_heads(inner: Arc<Inner>) {
     }
 }
 
-fn report(error: &Error) {
+pub(crate) fn report(error: &Error) {
     metrics::counter!("countersign_reactions_failed_total").increment(1);
     tracing::warn!(code = error.code().id, %error, "a reaction did not come about; it is tried again");
 }

@@ -46,6 +46,38 @@ impl Subjects {
         Ok(subject)
     }
 
+    /// The data subject of a person, if there is one.
+    pub(crate) fn find(
+        &self,
+        tenant: &TenantId,
+        person: &ActorId,
+    ) -> Result<Option<DataSubject>, Error> {
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        if !known.contains_key(tenant) {
+            known.insert(tenant.clone(), self.read(tenant)?);
+        }
+        Ok(known
+            .get(tenant)
+            .and_then(|people| people.get(person).cloned()))
+    }
+
+    /// Forgets whose data subject this was: what the person says from now on is of another one.
+    pub(crate) fn forget(&self, tenant: &TenantId, subject: &DataSubject) -> Result<(), Error> {
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut people = match known.get(tenant) {
+            Some(people) => people.clone(),
+            None => self.read(tenant)?,
+        };
+        let before = people.len();
+        people.retain(|_, known| known != subject);
+        if people.len() != before {
+            let bytes = serde_json::to_vec(&people).map_err(Error::internal)?;
+            keyfiles::write_private(&self.path(tenant), &bytes)?;
+        }
+        known.insert(tenant.clone(), people);
+        Ok(())
+    }
+
     fn read(&self, tenant: &TenantId) -> Result<BTreeMap<ActorId, DataSubject>, Error> {
         let path = self.path(tenant);
         match std::fs::read(&path) {
@@ -67,7 +99,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_person_is_one_subject_per_tenant_for_ever() {
+    fn a_person_is_one_subject_per_tenant_until_it_is_erased() {
         let directory = tempfile::tempdir().unwrap();
         let open = || Subjects::new(directory.path().join("subjects"));
         let (acme, other): (TenantId, TenantId) =
@@ -78,5 +110,14 @@ mod tests {
         assert_eq!(again.of(&acme, &alice).unwrap(), first);
         assert_ne!(again.of(&acme, &bob).unwrap(), first);
         assert_ne!(again.of(&other, &alice).unwrap(), first);
+        let bobs = again.of(&acme, &bob).unwrap();
+        assert_eq!(open().find(&acme, &alice).unwrap(), Some(first.clone()));
+        open().forget(&acme, &first).unwrap();
+        assert_eq!(open().find(&acme, &alice).unwrap(), None);
+        assert_eq!(open().of(&acme, &bob).unwrap(), bobs);
+        let next = open();
+        assert_ne!(next.of(&acme, &alice).unwrap(), first);
+        next.forget(&acme, &first).unwrap();
+        assert!(next.find(&acme, &alice).unwrap().is_some());
     }
 }

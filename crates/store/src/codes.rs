@@ -54,6 +54,8 @@ codes! {
     BLOB_UNKNOWN = "blob-unknown", "there is no such blob here";
     /// See [`crate::Error::KeyDestroyed`].
     KEY_DESTROYED = "key-destroyed", "the key of this personal text was destroyed";
+    /// See [`crate::Error::RemovalIncomplete`].
+    REMOVAL_INCOMPLETE = "removal-incomplete", "a body that was to be removed is still there";
     /// See [`crate::Error::Log`].
     LOG_FAILED = "log-failed", "the log behind the journal cannot be read or written";
     /// See [`crate::Error::Missing`].

@@ -129,6 +129,14 @@ pub enum Error {
         /// Which rule.
         reason: String,
     },
+    /// A body that was to be removed was found again; the removal is not receipted.
+    #[error("`{path}` still holds a body that was to be removed, at {at}")]
+    RemovalIncomplete {
+        /// Where.
+        path: PathBuf,
+        /// A position of the journal, or the sequence of an event.
+        at: String,
+    },
     /// Larger than the limit.
     #[error("a blob of {bytes} bytes is larger than {limit}")]
     BlobTooLarge {
@@ -226,6 +234,7 @@ impl Error {
             Self::BlobTooLarge { .. } => codes::BLOB_TOO_LARGE,
             Self::BlobMismatch { .. } => codes::BLOB_MISMATCH,
             Self::BlobUnknown { .. } => codes::BLOB_UNKNOWN,
+            Self::RemovalIncomplete { .. } => codes::REMOVAL_INCOMPLETE,
             Self::KeyDestroyed { .. } => codes::KEY_DESTROYED,
             Self::Log(_) => codes::LOG_FAILED,
             Self::Missing { .. } => codes::MISSING,

@@ -3,7 +3,7 @@
 //! One file of mode 0600 per data subject under `keys/keyring`, so that making or destroying one key rewrites no other. A new
 //! key is durable before an event sealed with it can be.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
@@ -15,7 +15,7 @@ use countersign_ids::{BodyKey, DataSubject, EventId};
 use zeroize::Zeroizing;
 
 use crate::Error;
-use crate::disk::{Disk, Part};
+use crate::disk::{Disk, Part, crash_at};
 use crate::entropy::Entropy;
 
 type Secret = Zeroizing<[u8; 32]>;
@@ -26,6 +26,8 @@ pub(crate) struct Keyring {
     disk: Disk,
     dir: PathBuf,
     keys: Mutex<BTreeMap<DataSubject, Held>>,
+    /// Data subjects that were erased: no key is made under their names again.
+    ended: Mutex<BTreeSet<DataSubject>>,
 }
 
 /// A key in memory.
@@ -49,6 +51,7 @@ impl Keyring {
             disk,
             dir,
             keys: Mutex::new(BTreeMap::new()),
+            ended: Mutex::new(BTreeSet::new()),
         }
     }
 
@@ -61,10 +64,18 @@ impl Keyring {
         plain: &[u8],
     ) -> Result<Sealed, Error> {
         let failed = |error| Error::io(&self.dir, error);
+        let ended = self.ended.lock().unwrap_or_else(PoisonError::into_inner);
+        if ended.contains(subject) {
+            return Err(Error::KeyDestroyed {
+                subject: subject.clone(),
+            });
+        }
+        // Held until the key is there, so that it is not made while it is destroyed.
         let key = match self.key(subject)? {
             Some(held) => self.durable(subject, held)?,
             None => self.make(entropy, subject)?,
         };
+        drop(ended);
         let nonce: [u8; 24] = entropy.draw().map_err(failed)?;
         let aad = associated(place.0, place.1);
         let cipher = XChaCha20Poly1305::new(&Key::from(*key));
@@ -140,6 +151,21 @@ impl Keyring {
         let mut keys = self.keys.lock().unwrap_or_else(PoisonError::into_inner);
         keys.remove(subject);
         self.erase(&self.path(subject))
+    }
+
+    /// The same, and no other key is made under that name as long as this process lives; fails unless it is gone.
+    pub(crate) fn destroy_for_ever(&self, subject: &DataSubject) -> Result<(), Error> {
+        let mut ended = self.ended.lock().unwrap_or_else(PoisonError::into_inner);
+        ended.insert(subject.clone());
+        crash_at("erasure.begun");
+        self.destroy(subject)?;
+        crash_at("erasure.destroyed");
+        let path = self.path(subject);
+        if self.disk.is_file(&path) {
+            let at = subject.to_string();
+            return Err(Error::RemovalIncomplete { path, at });
+        }
+        Ok(())
     }
 
     /// Erases the file of a key, if there is one.

@@ -3,6 +3,7 @@
 //! ```text
 //! DATA/ledger.toml   format version, ledger id, genesis public key      DATA/journal/<20 digits>.seg
 //! DATA/lock          one process                                        DATA/sled/
+//! DATA/removals/     what removals under way found
 //! DATA/keys/         private keys (0600), keyring of data subjects      DATA/blobs/sha256/<2>/<62>
 //! ```
 
@@ -80,6 +81,12 @@ impl Layout {
     #[must_use]
     pub fn blobs(&self) -> PathBuf {
         self.root.join("blobs")
+    }
+
+    /// What removals that are under way found before they began.
+    #[must_use]
+    pub fn removals(&self) -> PathBuf {
+        self.root.join("removals")
     }
 
     /// Format version, ledger id, genesis key.

@@ -29,7 +29,7 @@ use crate::write::lanes::Asker;
 use crate::write::prepare::{Prepared, Tools, asker, prepare};
 use crate::write::queue::{Bounds, Queue, Refusals};
 use crate::write::writer::{Outcome, Request, Writer};
-use crate::{Blobs, Description, Entry, Error, Layout, Options, Overload, Position};
+use crate::{Blobs, Description, Entry, Error, Layout, Options, Overload, Position, Projections};
 
 /// Connectors and the plane itself may write one part in so many beyond the bound of the lag.
 const LAG_KEPT: u64 = 4;
@@ -46,6 +46,9 @@ pub struct Ledger {
     clock: Arc<dyn Clock>,
     lag_bytes_max: u64,
     refused_behind: AtomicU64,
+    projections: Projections,
+    /// Held by whoever removes bodies.
+    pub(crate) removing: Mutex<()>,
     blobs: Blobs,
     layout: Layout,
     description: Description,
@@ -137,6 +140,8 @@ impl Ledger {
             clock: options.clock,
             lag_bytes_max: options.lag_bytes_max,
             refused_behind: AtomicU64::new(0),
+            projections: options.projections,
+            removing: Mutex::default(),
             blobs,
             layout,
             description,
@@ -443,6 +448,24 @@ impl Ledger {
         self.handover.end(ending);
         let log = threads.log.join();
         Some(writer.is_ok() && log.is_ok())
+    }
+
+    pub(crate) const fn projections(&self) -> &Projections {
+        &self.projections
+    }
+
+    pub(crate) const fn keyring(&self) -> &Keyring {
+        &self.keyring
+    }
+
+    pub(crate) fn handover(&self) -> &Handover {
+        &self.handover
+    }
+
+    /// Whether its threads run and nothing stopped it.
+    pub(crate) fn is_running(&self) -> bool {
+        let threads = self.threads.lock().unwrap_or_else(PoisonError::into_inner);
+        threads.is_some() && self.view.board.stopped().is_none()
     }
 
     pub(crate) fn view(&self) -> &Arc<View> {

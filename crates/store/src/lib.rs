@@ -18,6 +18,8 @@
 //!   commands, from its beginning) or not at all when the ledger is opened next.
 //! - **sled is lost, damaged or foreign.** It is set aside as `sled.aside-<n>` and made again, out loud, before any append is
 //!   accepted. Damage that is met while reading is healed from the journal if it links there.
+//! - **A removal is interrupted.** Each segment is before or after, and so is the log; doing it again does the rest
+//!   ([`Ledger::remove`]).
 //! - **The journal is damaged** where it was durable. Nothing is cut and nothing is opened ([`Error::Damaged`]). An event that
 //!   does not verify makes its chain read-only, by name; the other chains go on.
 //! - **A second process** opens the directory: [`Error::Locked`], and nothing was touched.
@@ -42,6 +44,7 @@ mod proofs;
 pub mod read;
 mod read_rows;
 mod recover;
+mod removal;
 mod rows;
 mod status;
 mod tree;
@@ -62,6 +65,7 @@ pub use layout::{Description, Layout};
 pub use ledger::Ledger;
 pub use options::{Options, Projections};
 pub use proofs::Checkpoint;
+pub use removal::{Doomed, Removed};
 pub use rows::{Row, RowRange};
 pub use status::{Refused, Status};
 pub use view::Head;

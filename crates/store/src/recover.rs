@@ -142,6 +142,7 @@ fn trusted_log(
     board: &Board,
 ) -> Result<Opened, Error> {
     let dir = layout.sled();
+    crate::log::rewrite::finish(&dir)?;
     if is_marked_damaged(layout) {
         if dir.exists() {
             set_aside(layout, board, "it was found damaged while it was read")?;

@@ -13,6 +13,7 @@ use crate::log::Log;
 use crate::log::heads::HeadRow;
 use crate::log::keys::Number;
 use crate::log::row_blocks::Changed;
+use crate::removal::Doomed;
 use crate::status::Board;
 use crate::tree::Tree;
 use crate::{Checkpoint, Entry, Error, Position};
@@ -269,6 +270,16 @@ impl Chain {
             .iter()
             .rfind(|entry| entry.header().id == *id)
             .cloned()
+    }
+
+    /// Takes bodies that are to go out of memory.
+    pub(crate) fn forget_bodies(&self, doomed: &Doomed) {
+        let mut tail = self.tail.write().unwrap_or_else(PoisonError::into_inner);
+        for entry in &mut tail.entries {
+            if let Some(without) = doomed.without_body(entry) {
+                *entry = without;
+            }
+        }
     }
 
     /// How many events a `heads.recorded` covers.

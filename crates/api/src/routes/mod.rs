@@ -10,6 +10,7 @@ pub(crate) mod health;
 pub(crate) mod keys;
 pub(crate) mod ledger;
 pub(crate) mod receipts;
+pub(crate) mod retention;
 pub(crate) mod sites;
 pub(crate) mod stream;
 pub(crate) mod tenants;

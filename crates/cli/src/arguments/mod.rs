@@ -5,8 +5,8 @@ mod operate;
 
 pub(crate) use action::{Decide, Propose, Queue, Rollback, Show, Signer, Status, Wait, Withdraw};
 pub(crate) use operate::{
-    Approver, Backup, Completions, Connector, ConnectorPair, Doctor, Freeze, Key, Keys, Release,
-    Restore, Serve, Settings, Site, Tenant, Token, Up,
+    Approver, Backup, Completions, Connector, ConnectorPair, Doctor, Erase, Freeze, Key, Keys,
+    Release, Restore, Retention, Serve, Settings, Site, Tenant, Token, Up,
 };
 
 use crate::exit::EXIT_CODES;
@@ -98,6 +98,11 @@ pub(crate) enum Command {
     /// Times in which nothing is published.
     #[command(subcommand)]
     Freeze(Freeze),
+    /// How long operational bodies are kept, and what is being removed.
+    #[command(subcommand)]
+    Retention(Retention),
+    /// Erase a person's data: their key is destroyed, and nobody can read again what it sealed. Needs a token of role `owner`.
+    Erase(Erase),
     /// The program beside a site.
     #[command(subcommand)]
     Connector(Connector),

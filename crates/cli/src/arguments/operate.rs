@@ -167,6 +167,15 @@ pub(crate) enum Site {
     },
     /// The tenant's sites.
     List,
+    /// Note what goes on at a site; the words go when the retention of operational bodies ends, and name no person.
+    Remark {
+        /// The site.
+        #[arg(value_name = "SITE")]
+        site: String,
+        /// The words.
+        #[arg(value_name = "TEXT")]
+        text: String,
+    },
     /// Make a pairing code for a connector: it works once, for ten minutes.
     Invite {
         /// The site.
@@ -258,6 +267,30 @@ pub(crate) enum Freeze {
         #[arg(value_name = "FREEZE")]
         freeze: String,
     },
+}
+
+/// `countersign retention`
+#[derive(Debug, Subcommand)]
+pub(crate) enum Retention {
+    /// What is kept, for how long, and what is being removed.
+    Show,
+    /// Keep operational bodies for so many days; 0 removes them when they are looked for next.
+    Set {
+        /// Days, at most what the platform keeps.
+        #[arg(value_name = "DAYS")]
+        days: u32,
+    },
+}
+
+/// `countersign erase`
+#[derive(Debug, Args)]
+pub(crate) struct Erase {
+    /// The person, as events name who acts; with --subject the random name of the data subject, as headers have it.
+    #[arg(value_name = "WHO")]
+    pub(crate) who: String,
+    /// WHO is a data subject.
+    #[arg(long)]
+    pub(crate) subject: bool,
 }
 
 /// `countersign connector`

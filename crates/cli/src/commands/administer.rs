@@ -1,7 +1,7 @@
 //! Tenants, sites, people, tokens, freezes and keys: what is set up once.
 
 use super::{Caller, release::items};
-use crate::arguments::{Approver, Freeze, Keys, Site, Tenant, Token};
+use crate::arguments::{Approver, Erase, Freeze, Keys, Retention, Site, Tenant, Token};
 use crate::client::fresh_key;
 use crate::exit::Failure;
 use crate::output;
@@ -49,6 +49,15 @@ pub(crate) async fn site(caller: Caller, arguments: Site) -> Result<ExitCode> {
         Site::List => {
             let sites = caller.client.get(&caller.path("/sites")?).await?;
             list(&caller, &sites, &["site", "name", "environment"])
+        }
+        Site::Remark { site, text } => {
+            let path = caller.path(&format!("/sites/{site}/remarks"))?;
+            let body = json!({ "text": text });
+            let noted = caller
+                .client
+                .post(&path, Some(&fresh_key()?), &body)
+                .await?;
+            say(&caller, &noted)
         }
         Site::Invite { site } => {
             let path = caller.path(&format!("/sites/{site}/pairing"))?;
@@ -152,6 +161,35 @@ pub(crate) async fn freeze(caller: Caller, arguments: Freeze) -> Result<ExitCode
             Ok(ExitCode::SUCCESS)
         }
     }
+}
+
+pub(crate) async fn retention(caller: Caller, arguments: Retention) -> Result<ExitCode> {
+    let path = caller.path("/retention")?;
+    match arguments {
+        Retention::Show => say(&caller, &caller.client.get(&path).await?),
+        Retention::Set { days } => {
+            let body = json!({ "operational_days": days });
+            let set = caller
+                .client
+                .post(&path, Some(&fresh_key()?), &body)
+                .await?;
+            say(&caller, &set)
+        }
+    }
+}
+
+pub(crate) async fn erase(caller: Caller, arguments: Erase) -> Result<ExitCode> {
+    let body = if arguments.subject {
+        json!({ "datasubject": arguments.who })
+    } else {
+        json!({ "person": arguments.who })
+    };
+    let path = caller.path("/erasures")?;
+    let ordered = caller
+        .client
+        .post(&path, Some(&fresh_key()?), &body)
+        .await?;
+    say(&caller, &ordered)
 }
 
 pub(crate) async fn keys(caller: Caller, arguments: Keys) -> Result<ExitCode> {

@@ -44,6 +44,10 @@ pub(crate) fn take(arguments: &Backup, as_json: bool) -> Result<ExitCode> {
             .add("journal ends at", field(value, "/position"))
             .add("segments copied", field(value, "/segments_copied"))
             .add("segments held already", field(value, "/segments_linked"))
+            .add(
+                "segments that lost what was removed",
+                field(value, "/segments_thinned"),
+            )
             .add("bytes copied", field(value, "/bytes_copied"))
             .add("files copied", field(value, "/blobs_copied"))
             .add("keys", "none: they are kept apart, see docs/operations.md");
@@ -70,6 +74,7 @@ fn told(taken: &Taken) -> Value {
         "chains": chains,
         "segments_copied": taken.segments_copied,
         "segments_linked": taken.segments_linked,
+        "backups_removed": taken.backups_removed,
         "bytes_copied": taken.bytes_copied,
         "blobs_copied": taken.blobs_copied,
         "blobs_lost": taken.blobs_lost,

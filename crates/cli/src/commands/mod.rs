@@ -64,6 +64,8 @@ pub(crate) fn run(arguments: Arguments) -> Result<ExitCode> {
         Command::Tenant(arguments) => wait_for(administer::tenant(caller()?, arguments)),
         Command::Approver(arguments) => wait_for(administer::approver(caller()?, arguments)),
         Command::Token(arguments) => wait_for(administer::token(caller()?, arguments)),
+        Command::Retention(arguments) => wait_for(administer::retention(caller()?, arguments)),
+        Command::Erase(arguments) => wait_for(administer::erase(caller()?, arguments)),
         Command::Freeze(arguments) => wait_for(administer::freeze(caller()?, arguments)),
         Command::Keys(arguments) => wait_for(administer::keys(caller()?, arguments)),
         Command::Key(arguments) => key::run(&arguments, shared.json),

@@ -136,6 +136,8 @@ settings! {
     checkpoint_age: Span = Some(Span::of(defaults().checkpoint_age)), "COUNTERSIGN_CHECKPOINT_AGE";
     /// The longest time for which chains have changed without recorded heads.
     heads_age: Span = Some(Span::of(defaults().heads_age)), "COUNTERSIGN_HEADS_AGE";
+    /// How often bodies are looked for whose retention ended.
+    expiry_age: Span = Some(Span::of(defaults().expiry_age)), "COUNTERSIGN_EXPIRY_AGE";
     /// How large the journal's segments are allocated.
     segment_size: Size = Some(Size::of(Options::default().segment_bytes)), "COUNTERSIGN_SEGMENT_SIZE";
     /// How much of the journal the log behind it may lack before appends are refused.

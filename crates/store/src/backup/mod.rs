@@ -7,13 +7,14 @@
 //! ```
 //!
 //! A backup appears whole, by one rename: a kill leaves the one before. A sealed segment whose file did not change since is
-//! linked, not copied. Private keys and the keyring of data subjects are never in it (design section 9): with them an erased
+//! linked, not copied. An earlier backup that holds what was removed from the ledger since goes with it. Private keys and the keyring of data subjects are never in it (design section 9): with them an erased
 //! text would come back. `docs/operations.md` says how they are kept.
 
 mod error;
 mod files;
 mod follow;
 mod manifest;
+mod removed;
 mod restore;
 mod take;
 

@@ -9,6 +9,7 @@ use super::error::Error;
 use super::files::{copy, create_dir, directories_in, failed, files_in, sync_dir};
 use super::follow::{Followed, follow};
 use super::manifest::{Held, Looks, Manifest, generations, name};
+use super::removed::{Backup, Thinned, holds_removed};
 use crate::disk::Disk;
 use crate::layout::Lock;
 use crate::read::{Reader, Segment};
@@ -45,6 +46,8 @@ pub struct Taken {
     pub segments_linked: u64,
     /// Bytes of the journal that were copied.
     pub bytes_copied: u64,
+    /// Earlier backups that were removed because they held what was removed from the ledger since.
+    pub backups_removed: u64,
     /// Blobs that were copied.
     pub blobs_copied: u64,
     /// Blobs that could not be copied, because they are damaged or gone, and why.
@@ -85,6 +88,7 @@ pub fn take(
             segments_copied: 0,
             segments_linked: 0,
             bytes_copied: 0,
+            backups_removed: 0,
             blobs_copied: 0,
             blobs_lost: Vec::new(),
         },
@@ -107,6 +111,16 @@ pub fn take(
     for path in before.values().take(old) {
         std::fs::remove_dir_all(path).map_err(failed(path))?;
     }
+    let newest = Backup::read(&job.taken.path)?;
+    let mut thinned = Thinned::default();
+    for path in before.values().skip(old) {
+        let older = Backup::read(path)?;
+        if holds_removed(&newest, &older, &mut thinned)? {
+            std::fs::remove_dir_all(path).map_err(failed(path))?;
+            job.taken.backups_removed = job.taken.backups_removed.saturating_add(1);
+        }
+    }
+    sync_dir(directory)?;
     Ok(job.taken)
 }
 

@@ -4,11 +4,13 @@
 //! shortened or made to fail: [`Disk`] is the file system of the machine, or, with the feature `faults`, a simulated one. sled
 //! is always on the real one. Every durable write says which part of the store it belongs to ([`Part`]).
 
+mod crash;
 mod durable;
 mod part;
 #[cfg(feature = "faults")]
 pub mod simulated;
 
+pub(crate) use crash::crash_at;
 pub(crate) use durable::{Known, parent_of};
 pub(crate) use part::Part;
 

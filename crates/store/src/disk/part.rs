@@ -32,6 +32,8 @@ pub enum Part {
     Key,
     /// The end of such a key.
     Erasure,
+    /// Removing bodies: segments that are rewritten, and what was found before.
+    Removal,
     /// What says that the log must be made again.
     Mark,
     /// sled's directory, which is never simulated.
@@ -142,6 +144,19 @@ mod table {
             Part::Erasure,
             "erasure",
             &[Step::Write, Step::Sync, Step::Remove, Step::SyncDir],
+        ),
+        (
+            Part::Removal,
+            "removal",
+            &[
+                Step::MakeDir,
+                Step::Create,
+                Step::Write,
+                Step::Sync,
+                Step::Rename,
+                Step::SyncDir,
+                Step::Remove,
+            ],
         ),
         (
             Part::Mark,

@@ -6,7 +6,7 @@
 //! | at | bytes | field |
 //! | --- | --- | --- |
 //! | 0 | 4 | magic `CSJF` |
-//! | 4 | 1 | version, 1 |
+//! | 4 | 1 | version: 1, or 2 where bodies were removed |
 //! | 5 | 1 | kind |
 //! | 6 | 2 | zero |
 
@@ -19,6 +19,8 @@ pub(crate) const PAYLOAD_BYTES_MAX: usize = 16 * 1024 * 1024;
 /// What every frame begins with.
 pub(crate) const MAGIC: [u8; 4] = *b"CSJF";
 const VERSION: u8 = 1;
+/// Bodies were removed: zeros follow the events, so that everything stays where it was.
+const VERSION_THINNED: u8 = 2;
 const CRC_AT: usize = 36;
 
 /// What a frame holds.
@@ -80,6 +82,8 @@ pub(crate) struct Head {
     pub(crate) durable_to: Position,
     /// Bytes of payload that follow.
     pub(crate) length: usize,
+    /// Whether bodies were removed from the payload, which zeros fill up.
+    pub(crate) thinned: bool,
     crc: u32,
 }
 
@@ -119,9 +123,44 @@ pub(crate) fn encode(
     durable_to: Position,
     payload: &[u8],
 ) -> u32 {
+    write(out, (VERSION, kind), place, durable_to, payload)
+}
+
+/// The frame of `head` with another payload, which is no longer than the one it had; `None` if it is.
+pub(crate) fn thinned(head: &Head, payload: &[u8]) -> Option<Vec<u8>> {
+    let mut filled = payload.to_vec();
+    if filled.len() > head.length {
+        return None;
+    }
+    filled.resize(head.length, 0);
+    let mut out = Vec::with_capacity(HEAD_BYTES.saturating_add(filled.len()));
+    let what = (VERSION_THINNED, head.kind);
+    write(
+        &mut out,
+        what,
+        (head.segment, head.offset),
+        head.durable_to,
+        &filled,
+    );
+    Some(out)
+}
+
+/// The events of a payload that zeros fill up: the last byte of an event is never zero.
+pub(crate) fn without_filling(payload: &mut Vec<u8>) {
+    let zeros = payload.iter().rev().take_while(|byte| **byte == 0).count();
+    payload.truncate(payload.len().saturating_sub(zeros));
+}
+
+fn write(
+    out: &mut Vec<u8>,
+    (version, kind): (u8, Kind),
+    place: (Position, u64),
+    durable_to: Position,
+    payload: &[u8],
+) -> u32 {
     let start = out.len();
     out.extend_from_slice(&MAGIC);
-    out.extend_from_slice(&[VERSION, kind.code(), 0, 0]);
+    out.extend_from_slice(&[version, kind.code(), 0, 0]);
     out.extend_from_slice(&place.0.get().to_be_bytes());
     out.extend_from_slice(&place.1.to_be_bytes());
     out.extend_from_slice(&durable_to.get().to_be_bytes());
@@ -144,7 +183,7 @@ pub(crate) fn head(bytes: &[u8], segment: Position, offset: u64) -> Result<Head,
         return Err(Bad::Magic);
     }
     let number = |at: usize| u64::from_be_bytes(array(fixed, at));
-    if fixed.get(4) != Some(&VERSION) || fixed.get(6..8) != Some(&[0, 0]) {
+    if fixed.get(6..8) != Some(&[0, 0]) {
         return Err(Bad::Unknown);
     }
     let kind = fixed
@@ -152,6 +191,11 @@ pub(crate) fn head(bytes: &[u8], segment: Position, offset: u64) -> Result<Head,
         .copied()
         .and_then(Kind::of)
         .ok_or(Bad::Unknown)?;
+    let thinned = match (fixed.get(4), kind) {
+        (Some(&VERSION), _) => false,
+        (Some(&VERSION_THINNED), Kind::Events) => true,
+        _ => return Err(Bad::Unknown),
+    };
     if number(8) != segment.get() || number(16) != offset {
         return Err(Bad::Elsewhere);
     }
@@ -165,6 +209,7 @@ pub(crate) fn head(bytes: &[u8], segment: Position, offset: u64) -> Result<Head,
         offset,
         durable_to: Position::new(number(24)),
         length,
+        thinned,
         crc: u32::from_be_bytes(array(fixed, CRC_AT)),
     };
     Ok(head)
@@ -262,6 +307,34 @@ mod tests {
         let mut again = Vec::new();
         crate::journal::record::encode(&mut again, &records[0]);
         assert_eq!(again, payload);
+    }
+
+    #[test]
+    fn a_thinned_frame_reads_as_what_is_left_and_takes_the_same_room() {
+        let mut bytes = Vec::new();
+        let place = (SEGMENT, 64);
+        encode(
+            &mut bytes,
+            Kind::Events,
+            place,
+            Position::new(7),
+            b"with body",
+        );
+        let (before, _) = whole(&bytes).unwrap();
+        let left = thinned(&before, b"with").unwrap();
+        assert_eq!(left.len(), bytes.len());
+        let (head, mut payload) = whole(&left).unwrap();
+        assert!(head.thinned && !before.thinned);
+        assert_eq!((head.durable_to, payload.len()), (Position::new(7), 9));
+        without_filling(&mut payload);
+        assert_eq!(payload, b"with");
+        let again = thinned(&head, b"w").unwrap();
+        assert_eq!(whole(&again).unwrap().1, b"w\0\0\0\0\0\0\0\0");
+        assert_eq!(thinned(&before, b"longer than it was"), None);
+        // Nothing but events has bodies.
+        let mut footer = left.clone();
+        footer[5] = Kind::Footer.code();
+        assert_eq!(whole(&footer).unwrap_err(), Bad::Unknown);
     }
 
     #[test]

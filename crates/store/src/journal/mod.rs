@@ -5,6 +5,7 @@
 //! - `segment`: appending frames in groups, one fdatasync a group;
 //! - `footer`: what a sealed segment says about itself;
 //! - `packed`, `packing`: sealed segments compressed, to read and to make;
+//! - `thinning`: bodies that go, removed from sealed segments;
 //! - `record`: events inside a frame.
 
 pub(crate) mod footer;
@@ -16,6 +17,7 @@ pub(crate) mod scan;
 pub(crate) mod segment;
 #[cfg(test)]
 mod tests;
+pub(crate) mod thinning;
 
 pub(crate) use frame::Kind;
 

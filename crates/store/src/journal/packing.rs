@@ -4,6 +4,7 @@
 //! the segment. A crash at any point leaves one of the two under that name. Only segments are compressed behind which another
 //! one is and which the log does not need any more, so the segment that is written to is never touched.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -105,12 +106,46 @@ fn pack(
     if source.is_packed() || !is_blank_behind(&source, length)? {
         return Ok(());
     }
+    let source = Source {
+        segment: &source,
+        length,
+        patches: &Patches::new(),
+    };
+    replace((disk, Part::Segment), dir, segment, &source, stop)
+}
+
+/// What stands elsewhere than in the segment itself: whole frames, by their offsets, each as long as the one it replaces.
+pub(crate) type Patches = BTreeMap<u64, Vec<u8>>;
+
+/// The bytes that a compressed segment is made from.
+pub(crate) struct Source<'a> {
+    pub(crate) segment: &'a Segment,
+    pub(crate) length: u64,
+    pub(crate) patches: &'a Patches,
+}
+
+/// Removes what a crash left of a compressed segment; nobody may be making one.
+pub(crate) fn remove_leftover(disk: &Disk, part: Part, dir: &Path) -> io::Result<()> {
+    let path = dir.join(BESIDE);
+    Beside { disk, part, path }.remove()
+}
+
+/// Puts a compressed segment of these bytes in the place of the one that stands there; whoever calls holds [`replacing`].
+pub(crate) fn replace(
+    (disk, part): (&Disk, Part),
+    dir: &Path,
+    segment: &SegmentFile,
+    source: &Source<'_>,
+    stop: &AtomicBool,
+) -> io::Result<()> {
+    let length = source.length;
     let beside = Beside {
         disk,
+        part,
         path: dir.join(BESIDE),
     };
     beside.remove()?;
-    let target = disk.create(Part::Segment, &beside.path, 0o600)?;
+    let target = disk.create(part, &beside.path, 0o600)?;
     let mut blocks = Vec::new();
     let mut at = packed::head_bytes(length);
     let mut raw = vec![0; BLOCK_BYTES];
@@ -118,8 +153,8 @@ fn pack(
         if stop.load(Ordering::Acquire) {
             return Ok(());
         }
-        let packed = zstd::bulk::compress(read(&source, &mut raw, start, length)?, LEVEL)?;
-        target.write_at(Part::Segment, &packed, at)?;
+        let packed = zstd::bulk::compress(source.read(&mut raw, start)?, LEVEL)?;
+        target.write_at(part, &packed, at)?;
         at = at.saturating_add(bytes(packed.len()));
         blocks.push(Block {
             length: u32::try_from(packed.len()).unwrap_or(u32::MAX),
@@ -127,19 +162,18 @@ fn pack(
         });
     }
     let head = packed::head(segment.base, length, &blocks);
-    target.write_at(Part::Segment, &head, 0)?;
-    target.sync_all(Part::Segment)?;
+    target.write_at(part, &head, 0)?;
+    target.sync_all(part)?;
     let made = Segment::open(disk, &beside.path, segment.base)?;
     let mut unpacked = vec![0; BLOCK_BYTES];
     for start in starts(length) {
-        let same =
-            read(&source, &mut raw, start, length)? == read(&made, &mut unpacked, start, length)?;
+        let same = source.read(&mut raw, start)? == read(&made, &mut unpacked, start, length)?;
         if !same {
             return Err(io::Error::other("what was compressed does not read back"));
         }
     }
-    disk.rename(Part::Segment, &beside.path, &segment.path)?;
-    disk.sync_dir(Part::Segment, dir)
+    disk.rename(part, &beside.path, &segment.path)?;
+    disk.sync_dir(part, dir)
 }
 
 /// Whether nothing stands behind the end of the segment: the blank rest of one that was not cut off, at most.
@@ -156,6 +190,31 @@ fn is_blank_behind(source: &Segment, length: u64) -> io::Result<bool> {
         }
         at = at.saturating_add(bytes(read));
     }
+}
+
+impl Source<'_> {
+    /// The bytes of one block.
+    fn read<'a>(&self, buffer: &'a mut [u8], start: u64) -> io::Result<&'a [u8]> {
+        let filled = read(self.segment, buffer, start, self.length)?.len();
+        let block = buffer.get_mut(..filled).unwrap_or_default();
+        let end = start.saturating_add(bytes(filled));
+        for (at, patch) in self.patches.range(..end) {
+            let patched = at.saturating_add(bytes(patch.len()));
+            let (from, until) = (start.max(*at), end.min(patched));
+            let part = |begin: u64| index(from - begin)..index(until.max(from) - begin);
+            if from < until
+                && let Some(target) = block.get_mut(part(start))
+                && let Some(bytes) = patch.get(part(*at))
+            {
+                target.copy_from_slice(bytes);
+            }
+        }
+        Ok(block)
+    }
+}
+
+fn index(offset: u64) -> usize {
+    usize::try_from(offset).unwrap_or(usize::MAX)
 }
 
 fn starts(length: u64) -> impl Iterator<Item = u64> {
@@ -180,12 +239,13 @@ fn read<'a>(
 /// The file that is being made. It goes away with this unless it was given its name.
 struct Beside<'a> {
     disk: &'a Disk,
+    part: Part,
     path: PathBuf,
 }
 
 impl Beside<'_> {
     fn remove(&self) -> io::Result<()> {
-        match self.disk.remove(Part::Segment, &self.path) {
+        match self.disk.remove(self.part, &self.path) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
             _ => Ok(()),
         }

@@ -50,6 +50,28 @@ pub(crate) fn headers(mut payload: &[u8]) -> impl Iterator<Item = &[u8]> {
     })
 }
 
+/// The payload without the bodies for which `goes` gives a reason; `None` if that is none of them, or it is malformed.
+///
+/// `goes` is asked about the bytes E of each event that has a body, and where in the payload it stands.
+pub(crate) fn thin(
+    payload: &[u8],
+    mut goes: impl FnMut(usize, &[u8]) -> Option<Absence>,
+) -> Option<Vec<u8>> {
+    let mut records = decode(payload)?;
+    let mut thinned = false;
+    for (at, record) in records.iter_mut().enumerate() {
+        if matches!(record.body, Body::Present { .. })
+            && let Some(absence) = goes(at, &record.header)
+        {
+            record.body = Body::Absent(absence);
+            thinned = true;
+        }
+    }
+    let mut out = Vec::with_capacity(payload.len());
+    records.iter().for_each(|record| encode(&mut out, record));
+    thinned.then_some(out)
+}
+
 fn absence(reason: &[u8]) -> Option<Absence> {
     std::str::from_utf8(reason).ok()?.parse().ok()
 }

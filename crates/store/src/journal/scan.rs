@@ -383,11 +383,14 @@ impl Window {
                 bad
             }));
         }
-        let payload = payload.to_vec();
+        let mut payload = payload.to_vec();
         let position = base.plus(offset);
         self.offset = offset
             .saturating_add(bytes(HEAD_BYTES))
             .saturating_add(bytes(payload.len()));
+        if head.thinned {
+            frame::without_filling(&mut payload);
+        }
         Ok(Found::Frame(Frame {
             head,
             position,

@@ -108,6 +108,11 @@ impl Journal {
         self.durable
     }
 
+    /// The position of the first byte of the segment that is written to.
+    pub(crate) const fn base(&self) -> Position {
+        self.base
+    }
+
     pub(crate) fn dir(&self) -> &Path {
         &self.dir
     }

@@ -14,13 +14,13 @@ use countersign_chain::ChainState;
 use countersign_ids::ChainId;
 
 use super::followed::Followed;
-use super::handover::{Ending, Handover, What, Woken, Written};
+use super::handover::{Asked, Ending, Handover, What, Woken, Written};
 use super::heads::{Accepted, Damage, event_place};
 use super::keys;
 use super::loaded::{Loaded, LogPosition};
 use super::project::Projector;
 use super::run_writer::IndexWriter;
-use super::{COMMAND_BYTES, EVENT_BYTES, open, recorded, values};
+use super::{COMMAND_BYTES, EVENT_BYTES, open, recorded, rewrite, values};
 use crate::view::{Chain, View};
 use crate::write::chains::Marks;
 use crate::{Blobs, Entry, Error, Position};
@@ -144,6 +144,7 @@ impl Behind {
                         .folded
                         .send_replace(Position::new(self.absorbed.end));
                 }
+                Woken::Asked(asked) => self.remove(&asked)?,
                 Woken::Nothing => {}
             }
             if self.is_behind() && since.elapsed() >= LOG_AFTER {
@@ -315,6 +316,38 @@ impl Behind {
         Ok(())
     }
 
+    /// Replaces the log by one without the bodies that are to go. Whoever asked is told what went wrong before anything was
+    /// exchanged; what goes wrong after it ends this thread.
+    fn remove(&mut self, asked: &Asked) -> Result<(), Error> {
+        self.log()?;
+        let (view, Some(doomed)) = (&self.view, &asked.doomed) else {
+            answer(asked, Ok(()));
+            return Ok(());
+        };
+        let followed = self.chains.values();
+        let numbers = followed.map(|followed| (followed.chain.number, followed.chain.id.clone()));
+        let copied = rewrite::copy(
+            &view.log.db(),
+            &self.dir,
+            &view.ledger,
+            &numbers.collect(),
+            doomed,
+        );
+        let done = match copied {
+            Ok(()) => {
+                view.log
+                    .exchange(rewrite::exchange(&self.dir, &view.ledger)?);
+                for followed in self.chains.values() {
+                    followed.chain.forget_bodies(doomed);
+                }
+                rewrite::remove_leftovers(&self.dir)
+            }
+            Err(error) => Err(error),
+        };
+        answer(asked, done);
+        Ok(())
+    }
+
     /// Brings projections that are behind their chains up to them: new ones, and those of another version.
     pub(crate) fn catch_up(&mut self) -> Result<(), Error> {
         let chains: Vec<Arc<Chain>> = self
@@ -331,6 +364,12 @@ impl Behind {
             }
         }
         Ok(())
+    }
+}
+
+fn answer(asked: &Asked, done: Result<(), Error>) {
+    if asked.reply.send(done).is_err() {
+        tracing::debug!("nobody waits for the removal any more");
     }
 }
 

@@ -57,8 +57,13 @@ pub(crate) fn read_raw(
         return Ok(None);
     };
     let value = values::get(db, key)?.value();
-    let raw = value.and_then(|value| unpack(&value, UNPACKED_BYTES_MAX));
+    let raw = value.and_then(|value| unpack_block(&value));
     Ok(keys::block_first(key).zip(raw))
+}
+
+/// The events of a block, as they stand in a journal frame.
+pub(crate) fn unpack_block(value: &[u8]) -> Option<Vec<u8>> {
+    unpack(value, UNPACKED_BYTES_MAX)
 }
 
 /// A length (4), then a zstd frame over `raw`.

@@ -1,12 +1,13 @@
 //! From the writer to the log: durable frames, in order, never more than the lag that appends allow.
 
 use std::collections::VecDeque;
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, PoisonError, mpsc};
 use std::time::Duration;
 
 use crate::journal::segment::Placed;
+use crate::removal::Doomed;
 use crate::view::Chain;
-use crate::{Checkpoint, Entry};
+use crate::{Checkpoint, Entry, Error};
 
 /// A durable frame.
 #[derive(Debug)]
@@ -45,6 +46,13 @@ impl Written {
     }
 }
 
+/// That the log's thread makes durable what it was given, and then removes bodies, if there are any to remove.
+#[derive(Debug)]
+pub(crate) struct Asked {
+    pub(crate) doomed: Option<Arc<Doomed>>,
+    pub(crate) reply: mpsc::Sender<Result<(), Error>>,
+}
+
 /// The queue between the two threads. Its bound is the lag, which `Ledger::append` keeps.
 #[derive(Debug, Default)]
 pub(crate) struct Handover {
@@ -56,6 +64,7 @@ pub(crate) struct Handover {
 struct State {
     written: VecDeque<Written>,
     end: Option<Ending>,
+    asked: Option<Asked>,
     /// The log's thread sleeps until something is given.
     idle: bool,
     /// Somebody waits for what was given.
@@ -77,9 +86,11 @@ pub(crate) enum Ending {
 }
 
 /// What a wait for work ended with.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub(crate) enum Woken {
     Work,
+    /// Everything that was given before is taken in.
+    Asked(Asked),
     Nothing,
     End(Ending),
 }
@@ -108,6 +119,14 @@ impl Handover {
         self.given.notify_one();
     }
 
+    /// Asks for something, once what was given is taken in. Another one that was asked for meanwhile is not answered.
+    pub(crate) fn ask(&self, asked: Asked) {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.asked = Some(asked);
+        drop(state);
+        self.given.notify_one();
+    }
+
     pub(crate) fn end(&self, ending: Ending) {
         self.state
             .lock()
@@ -127,11 +146,17 @@ impl Handover {
             let ready = lingered
                 || state.urgent
                 || state.end.is_some()
+                || state.asked.is_some()
                 || state.written.len() >= WAKE_FRAMES;
             if !state.written.is_empty() && ready {
                 state.urgent = false;
                 std::mem::swap(&mut state.written, into);
                 return Woken::Work;
+            }
+            if state.written.is_empty()
+                && let Some(asked) = state.asked.take()
+            {
+                return Woken::Asked(asked);
             }
             if let Some(ending) = state.end {
                 return Woken::End(ending);

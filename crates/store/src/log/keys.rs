@@ -46,6 +46,13 @@ pub(crate) fn block_first(key: &[u8]) -> Option<Sequence> {
     Some(Sequence::new(u64::from_be_bytes(*first)))
 }
 
+/// The chain and the first sequence in the key of a block; `None` for any other key.
+pub(crate) fn block_place(key: &[u8]) -> Option<(Number, Sequence)> {
+    let number = key.strip_prefix(b"b")?.first_chunk()?;
+    let first = block_first(key).filter(|_| key.len() == 13)?;
+    Some((u32::from_be_bytes(*number), first))
+}
+
 /// A tile: of level 1 are the hashes of subtrees of 256 events, of level 2 those of 65,536.
 pub(crate) fn tile(chain: Number, level: u8, index: u64) -> Vec<u8> {
     [

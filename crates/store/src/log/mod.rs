@@ -13,6 +13,7 @@ pub(crate) mod loaded;
 pub(crate) mod open;
 pub(crate) mod project;
 pub(crate) mod recorded;
+pub(crate) mod rewrite;
 pub(crate) mod row_blocks;
 pub(crate) mod run_block;
 pub(crate) mod run_writer;
@@ -72,6 +73,12 @@ impl Log {
     /// sled, as it is now.
     pub(crate) fn db(&self) -> RwLockReadGuard<'_, sled::Db> {
         self.db.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Reads from another sled from now on; the one before is closed when this returns.
+    pub(crate) fn exchange(&self, fresh: sled::Db) {
+        let mut db = self.db.write().unwrap_or_else(PoisonError::into_inner);
+        *db = fresh;
     }
 
     /// The command that has this id, if it was accepted; the open group's commands included.

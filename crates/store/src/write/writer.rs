@@ -21,7 +21,7 @@ use crate::journal::{Kind, record};
 use crate::log::handover::{Handover, What, Written};
 use crate::log::heads::Accepted;
 use crate::view::{Chain, View};
-use crate::{Checkpoint, Entry, Error, Options};
+use crate::{Checkpoint, Entry, Error, Options, Position};
 
 /// What the writer is asked.
 #[derive(Debug)]
@@ -36,6 +36,11 @@ pub(crate) enum Request {
         reply: Reply<()>,
     },
     ConfirmClock {
+        reply: Reply<()>,
+    },
+    /// Everything before this position is to stand in sealed segments.
+    Seal {
+        before: Position,
         reply: Reply<()>,
     },
 }
@@ -55,14 +60,14 @@ impl Queued for Request {
         match self {
             Self::Append { append, .. } => append.bytes,
             Self::Checkpoint { checkpoint, .. } => checkpoint.note.len(),
-            Self::ConfirmClock { .. } => 0,
+            Self::ConfirmClock { .. } | Self::Seal { .. } => 0,
         }
     }
 
     fn weight(&self) -> usize {
         match self {
             Self::Append { append, .. } => append.weight(),
-            Self::Checkpoint { .. } | Self::ConfirmClock { .. } => self.bytes(),
+            Self::Checkpoint { .. } | Self::ConfirmClock { .. } | Self::Seal { .. } => self.bytes(),
         }
     }
 
@@ -71,7 +76,7 @@ impl Queued for Request {
         match self {
             Self::Append { append, .. } => (asker(&append.actor), &append.chain),
             Self::Checkpoint { chain, .. } => (Asker::Plane, &chain.id),
-            Self::ConfirmClock { .. } => (Asker::Plane, &PLATFORM),
+            Self::ConfirmClock { .. } | Self::Seal { .. } => (Asker::Plane, &PLATFORM),
         }
     }
 }
@@ -183,6 +188,23 @@ impl Writer {
                 self.view.board.with(|status| status.clock_jumped = false);
                 self.waiting.push(Waiting::Done(reply, Ok(())));
             }
+            Request::Seal { before, reply } => {
+                let outcome = self.seal(before);
+                self.waiting.push(Waiting::Done(reply, outcome));
+            }
+        }
+    }
+
+    fn seal(&mut self, before: Position) -> Result<(), Error> {
+        if let Some(error) = self.view.board.stopped() {
+            return Err(error);
+        }
+        if before <= self.journal.base() {
+            return Ok(());
+        }
+        match self.commit() {
+            Some(error) => Err(error),
+            None => self.journal.roll(0).map_err(|error| self.failed(error)),
         }
     }
 

@@ -16,5 +16,6 @@ mod kill;
 mod ledger;
 mod log;
 mod packed;
+mod removal;
 mod support;
 mod writer;

@@ -160,7 +160,7 @@ fn end(random: &mut Random) -> Ending {
 }
 
 fn choose(random: &mut Random, sent: &mut Vec<Command>) -> Step {
-    match random.below(16) {
+    match random.below(17) {
         0..=6 => Step::Append(command(random, sent)),
         7..=10 => {
             let count = 2 + random.below(5);
@@ -174,6 +174,9 @@ fn choose(random: &mut Random, sent: &mut Vec<Command>) -> Step {
             person: random.below(2),
         },
         14 => Step::Restart,
+        15 => Step::Expire {
+            chain: random.below(CHAINS.len()),
+        },
         _ => Step::Kill,
     }
 }

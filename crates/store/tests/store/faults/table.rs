@@ -38,6 +38,7 @@ pub(super) fn tour() -> Vec<Step> {
         Step::Append(command(5, 0, 60_000, None)),
         Step::Append(command(6, 0, 3000, Some(0))),
         Step::Erase { person: 0 },
+        Step::Expire { chain: 0 },
         Step::Append(command(7, 1, 12_000, Some(0))),
         Step::Restart,
         Step::SpoilLog,

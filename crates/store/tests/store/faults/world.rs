@@ -6,9 +6,12 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use countersign_chain::command_id;
+use countersign_events::retention::Range;
 use countersign_ids::{ChainId, DataSubject, Digest, EventHash, EventType, Retention, Sequence};
 use countersign_store::faults::{Random, Simulation};
-use countersign_store::{Append, Entry, Error, Ledger, NewEvent, Options, Projections, Receipt};
+use countersign_store::{
+    Append, Doomed, Entry, Error, Ledger, NewEvent, Options, Projections, Receipt,
+};
 
 use super::gate::Gate;
 use super::log_fate::{LogFate, copy};
@@ -31,6 +34,8 @@ pub(super) enum Step {
     Blob { chain: usize, number: usize },
     /// The key of a person is destroyed.
     Erase { person: usize },
+    /// The operational bodies of a chain are removed.
+    Expire { chain: usize },
     /// A clean stop, and a new start.
     Restart,
     /// A kill between two commands, and a new start.
@@ -85,6 +90,8 @@ pub(super) struct World {
     /// Commands that were not answered before their key was destroyed.
     sealed_before_an_erasure: BTreeSet<usize>,
     doubtful_persons: BTreeSet<usize>,
+    /// How many events of each chain have lost their operational bodies, for certain and at most.
+    expired: BTreeMap<ChainId, (u64, u64)>,
 }
 
 /// What a sealed body says about its key.
@@ -103,6 +110,11 @@ fn actor_command(command: &Command) -> Append {
         )
     };
     let new = |event: usize| match command.person {
+        None if command.number % 3 == 2 => NewEvent {
+            event_type: EventType::new("remark", "made", 1).unwrap(),
+            retention: Retention::Operational,
+            ..event_of(&body(event))
+        },
         None => event_of(&body(event)),
         Some(person) => NewEvent {
             event_type: EventType::new("reason", "given", 1).unwrap(),
@@ -169,6 +181,7 @@ impl World {
             gone: Vec::new(),
             sealed_before_an_erasure: BTreeSet::new(),
             doubtful_persons: BTreeSet::new(),
+            expired: BTreeMap::new(),
         }
     }
 
@@ -234,6 +247,7 @@ impl World {
             Step::Together(commands) => self.append(commands)?,
             Step::Blob { chain, number } => self.blob(*chain, *number)?,
             Step::Erase { person } => self.erase(*person)?,
+            Step::Expire { chain } => self.expire(*chain)?,
             Step::Restart => {
                 let closed = self.ledger().close();
                 self.fair(&closed);
@@ -328,6 +342,36 @@ impl World {
             self.forget(person);
         }
         erased
+    }
+
+    fn expire(&mut self, of: usize) -> Result<(), Error> {
+        let id = chain(CHAINS[of]);
+        let Some(head) = self.ledger().head(&id) else {
+            return Ok(());
+        };
+        let range = Range {
+            chain: id.clone(),
+            from: 0,
+            to: head.size - 1,
+        };
+        let doomed = Arc::new(Doomed {
+            chain: id.clone(),
+            ordered: Sequence::new(head.size - 1),
+            ranges: vec![range],
+            subject: None,
+        });
+        let removed = self.ledger().remove(&doomed);
+        self.fair(&removed);
+        let expired = self.expired.entry(id.clone()).or_default();
+        expired.1 = expired.1.max(head.size);
+        let removed = removed?;
+        expired.0 = expired.0.max(head.size);
+        // The log that held the bodies is gone for certain.
+        copy(&self.root().join("sled"), &self.synced);
+        assert_eq!(removed.before, removed.after);
+        let settled = self.ledger().settle_removals(&id, &BTreeSet::new());
+        self.fair(&settled);
+        settled
     }
 
     /// What was sealed for a person so far can never be read again.
@@ -436,6 +480,20 @@ impl World {
             self.trace.push(format!("{id}: {}", entries.len()));
             let known = self.certain.get(id).map_or(0, Vec::len);
             assert_eq!(entries.len(), known, "chain `{id}` has what nobody sent");
+        }
+        for entry in found.values().flatten() {
+            let (certain, most) = self
+                .expired
+                .get(&entry.header().chain)
+                .copied()
+                .unwrap_or_default();
+            let (at, header) = (entry.sequence().get(), entry.header());
+            let operational = header.retention == Retention::Operational;
+            if entry.body().is_some() {
+                assert!(!operational || at >= certain, "{header:?} was removed");
+            } else {
+                assert!(operational && at < most, "{header:?} lost its body");
+            }
         }
         self.check_receipts();
         self.check_blobs();
