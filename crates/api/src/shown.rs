@@ -1,12 +1,12 @@
 //! Actions as callers see them: in lists, whole, and before they are proposed.
 
-use countersign_domain::{Action, Exclusion};
+use countersign_domain::{Action, Exclusion, Rejection};
 use countersign_events::words::{Risk, Verdict};
 use countersign_evidence::{ActionObject, JsonObject};
 use countersign_ids::{
     ActionId, ApproverId, ChainId, Digest, EventType, LedgerId, Sequence, SiteId, Time,
 };
-use countersign_service::{ActionDetail, HistoryLine, Preview};
+use countersign_service::{ActionDetail, ActionInfo, HistoryLine, Preview};
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -46,10 +46,40 @@ pub(crate) struct ActionLine {
     /// When it was proposed.
     #[schema(value_type = schema::Time)]
     proposed_at: Time,
+    /// What stands between it and its order; absent where nothing does, or where it is past it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    waits_for: Option<WaitsFor>,
 }
 
-impl From<&Action> for ActionLine {
-    fn from(action: &Action) -> Self {
+/// What stands between an action and its order.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct WaitsFor {
+    /// The code of the refusal that an order would meet now; it has a page.
+    code: &'static str,
+    /// The same in words.
+    detail: String,
+    /// Whether waiting does not help by itself: propose the change again, against the site as it is now.
+    propose_again: bool,
+}
+
+impl From<&Rejection> for WaitsFor {
+    fn from(obstacle: &Rejection) -> Self {
+        Self {
+            code: obstacle.code().id,
+            detail: obstacle.to_string(),
+            propose_again: obstacle.asks_for_new_proposal(),
+        }
+    }
+}
+
+impl From<&ActionInfo> for ActionLine {
+    fn from(info: &ActionInfo) -> Self {
+        Self::new(&info.action, info.waits_for.as_ref())
+    }
+}
+
+impl ActionLine {
+    fn new(action: &Action, waits_for: Option<&Rejection>) -> Self {
         let proposal = &action.proposal;
         Self {
             action: proposal.id.clone(),
@@ -67,6 +97,7 @@ impl From<&Action> for ActionLine {
             expires: action.expires(),
             proposer: (&proposal.proposer).into(),
             proposed_at: proposal.at,
+            waits_for: waits_for.map(WaitsFor::from),
         }
     }
 }
@@ -193,7 +224,7 @@ impl From<HistoryLine> for HistoryBody {
 
 impl From<ActionDetail> for ActionBody {
     fn from(detail: ActionDetail) -> Self {
-        let line = ActionLine::from(&detail.action);
+        let line = ActionLine::new(&detail.action, detail.waits_for.as_ref());
         let Action {
             proposal,
             round,

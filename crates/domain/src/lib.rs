@@ -30,7 +30,8 @@ pub use commands::{
     AddRelease, Assess, Command, DeclareFreeze, Deliver, Erase, Expire, ExpireBodies, Facts,
     InviteConnector, LiftFreeze, MarkUnresolved, Mint, NotePlatform, OpenTenant, PairConnector,
     PairingTerms, Propose, ReceiptRemoval, RecordObservation, RecordOutcome, RegisterSite, Remark,
-    Revoke, SetRetention, Vote, Withdraw, blobs_wanted, compose, decide, imagine, pairing_terms,
+    Revoke, SetRetention, Vote, Withdraw, blobs_wanted, compose, decide, imagine, obstacle,
+    pairing_terms,
 };
 pub use decision::{Aggregate, Blob, Decision, Draft, Guard, Stamp};
 pub use due::{Due, due};

@@ -326,6 +326,16 @@ rejections! {
 }
 
 impl Rejection {
+    /// Whether waiting does not help by itself: the action was planned against a site that is not there any more, and it is
+    /// proposed again to be planned against the one that is.
+    #[must_use]
+    pub const fn asks_for_new_proposal(&self) -> bool {
+        matches!(
+            self,
+            Self::PreconditionChanged { .. } | Self::ReadinessChanged { .. }
+        )
+    }
+
     /// The stable code; of a signature or a key that does not verify, the code of what is wrong with it.
     #[must_use]
     pub const fn code(&self) -> Code {

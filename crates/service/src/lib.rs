@@ -38,9 +38,9 @@ pub use genesis::key_problems;
 pub use keep::Whose;
 pub use keyfiles::KeyUse;
 pub use model::{
-    ActionDetail, Ballot, Config, Enrolment, EventsPage, GivenReason, HistoryLine, Invitation,
-    IssuedToken, Kept, NewFreeze, NewSite, NewTenant, NewToken, Preview, Proposal, Proposed,
-    Readiness, Request, SaltedReason, SiteDetail, TenantInfo,
+    ActionDetail, ActionInfo, Ballot, Config, Enrolment, EventsPage, GivenReason, HistoryLine,
+    Invitation, IssuedToken, Kept, NewFreeze, NewSite, NewTenant, NewToken, Preview, Proposal,
+    Proposed, Readiness, Request, SaltedReason, SiteDetail, TenantInfo,
 };
 pub use policies::Policies;
 pub use reads::Follow;

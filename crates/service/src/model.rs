@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use countersign_domain::{Action, Exclusion, Site};
+use countersign_domain::{Action, Exclusion, Rejection, Site};
 use countersign_events::words::{Environment, Risk, SiteOrAll, TokenRole, Verdict};
 use countersign_evidence::document::Credential;
 use countersign_evidence::wire::Base64;
@@ -227,11 +227,22 @@ pub struct Preview {
     pub policy_digest: Digest,
 }
 
+/// An action, and what it waits for.
+#[derive(Debug, Clone)]
+pub struct ActionInfo {
+    /// The action as its chain has it.
+    pub action: Action,
+    /// What stands between it and its order; none where nothing does, or where it is past it.
+    pub waits_for: Option<Rejection>,
+}
+
 /// Everything that an approver needs to see one action and sign about it.
 #[derive(Debug, Clone)]
 pub struct ActionDetail {
     /// The action as its chain has it: object, digest, state, round, votes, order.
     pub action: Action,
+    /// What stands between it and its order; none where nothing does, or where it is past it.
+    pub waits_for: Option<Rejection>,
     /// The ledger, for the statement.
     pub ledger: LedgerId,
     /// The chain, for the statement.

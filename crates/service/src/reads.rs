@@ -5,11 +5,13 @@
 use std::time::Duration;
 
 use countersign_chain::CommandKey;
-use countersign_domain::Aggregate as _;
+use countersign_domain::{Aggregate as _, obstacle};
 use countersign_ids::{ActionId, Digest, Sequence, SiteId, limits};
 use countersign_store::{Entry, Receipt, Row, RowRange};
 
-use crate::model::{ActionDetail, EventsPage, HistoryLine, Request, SiteDetail, TenantInfo};
+use crate::model::{
+    ActionDetail, ActionInfo, EventsPage, HistoryLine, Request, SiteDetail, TenantInfo,
+};
 use crate::{Error, Service, TenantAccess};
 
 /// How long a read waits for the caller's own write to reach the read models.
@@ -63,9 +65,14 @@ impl Service {
     ///
     /// # Errors
     /// The chain cannot be read.
-    pub fn actions(&self, access: &TenantAccess) -> Result<Vec<countersign_domain::Action>, Error> {
+    pub fn actions(&self, access: &TenantAccess) -> Result<Vec<ActionInfo>, Error> {
+        let now = self.inner.now();
         self.inner.tenant(access.tenant(), |fold| {
-            fold.tenant.actions().cloned().collect()
+            let info = |action: &countersign_domain::Action| ActionInfo {
+                waits_for: obstacle(&fold.tenant, action, now),
+                action: action.clone(),
+            };
+            fold.tenant.actions().map(info).collect()
         })
     }
 
@@ -93,6 +100,7 @@ impl Service {
                 reasons: Vec::new(),
                 history: fold.traces(action).iter().map(HistoryLine::from).collect(),
                 given: Vec::new(),
+                waits_for: obstacle(&fold.tenant, &found, now),
                 action: found,
             };
             let reasons = fold.reasons.get(action).cloned().unwrap_or_default();

@@ -132,7 +132,7 @@ pub(crate) async fn list_actions(
     Segments(OfTenant { tenant }): Segments<OfTenant>,
 ) -> Result<Json<Items<ActionLine>>, Problem> {
     let mut actions = app.service.actions(&caller.tenant(&tenant, Need::Read)?)?;
-    actions.sort_by_key(|action| std::cmp::Reverse(action.proposal.at));
+    actions.sort_by_key(|info| std::cmp::Reverse(info.action.proposal.at));
     Ok(Json(Items::all(
         actions.iter().map(ActionLine::from).collect(),
     )))

@@ -25,8 +25,8 @@ pub(crate) async fn queue(
     Segments(OfTenant { tenant }): Segments<OfTenant>,
 ) -> Result<Json<Items<ActionLine>>, Problem> {
     let mut actions = app.service.actions(&caller.tenant(&tenant, Need::Read)?)?;
-    actions.retain(|action| action.state() == ActionState::Waiting);
-    actions.sort_by_key(countersign_domain::Action::expires);
+    actions.retain(|info| info.action.state() == ActionState::Waiting);
+    actions.sort_by_key(|info| info.action.expires());
     Ok(Json(Items::all(
         actions.iter().map(ActionLine::from).collect(),
     )))

@@ -17,6 +17,18 @@ pub(crate) fn action(value: &Value) -> String {
         let code = page.take("outcome_code").map(|code| format!("code {code}"));
         join(&[page.take("state"), code, since])
     });
+    page.fact("waits for", |page| {
+        let mut waits = page.part("waits_for")?;
+        let (code, again) = (waits.take("code"), waits.told("propose_again", "true"));
+        waits.known(&["propose_again"]);
+        let told = join(&[
+            waits.take("detail"),
+            code.map(|code| format!("code {code}")),
+            again.map(|()| "waiting does not help: propose it again".to_owned()),
+        ]);
+        page.keep("waits_for", waits);
+        told
+    });
     page.common();
     page.fact("approvals", |page| {
         let approved = page.take("approved")?;
@@ -35,6 +47,16 @@ pub(crate) fn action(value: &Value) -> String {
     page.known(&["chain", "owner", "ledger"]);
     page.fact("history", Page::history);
     page.text()
+}
+
+/// What an action of the queue waits for, in a word or two.
+pub(crate) fn waits_in_short(item: &Value) -> String {
+    match item.pointer("/waits_for/propose_again") {
+        Some(Value::Bool(true)) => {
+            format!("{}: propose again", field(item, "/waits_for/code"))
+        }
+        _ => field(item, "/waits_for/code"),
+    }
 }
 
 /// A view document, before it is signed (`approve`, `deny`).

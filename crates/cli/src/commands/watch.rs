@@ -42,17 +42,28 @@ pub(crate) async fn queue(caller: Caller, arguments: Queue) -> Result<ExitCode> 
         let rows: Vec<Vec<String>> = items(value)
             .iter()
             .map(|item| {
-                ["/action", "/site", "/risk", "/needed", "/expires", "/title"]
+                let mut row: Vec<String> = ["/action", "/site", "/risk", "/needed"]
                     .iter()
                     .map(|path| field(item, path))
-                    .collect()
+                    .collect();
+                row.push(page::waits_in_short(item));
+                row.extend(["/expires", "/title"].map(|path| field(item, path)));
+                row
             })
             .collect();
         if rows.is_empty() {
             return "nothing waits for a decision\n".to_owned();
         }
         output::table(
-            &["ACTION", "SITE", "RISK", "NEEDED", "EXPIRES", "TITLE"],
+            &[
+                "ACTION",
+                "SITE",
+                "RISK",
+                "NEEDED",
+                "WAITS FOR",
+                "EXPIRES",
+                "TITLE",
+            ],
             &rows,
         )
     })?;
@@ -126,11 +137,25 @@ pub(crate) async fn ended(
         if ENDED.contains(&state.as_str()) {
             return Ok(read);
         }
-        if Instant::now() >= end {
+        if read.pointer("/waits_for/propose_again") == Some(&Value::Bool(true)) {
             let message = format!(
+                "`{action}` cannot go on: {}",
+                field(&read, "/waits_for/detail")
+            );
+            return Err(Failure::refused(message)
+                .with_code_of_server(field(&read, "/waits_for/code"))
+                .with_hint("propose the change again, and withdraw this one; by itself it waits until it expires")
+                .into());
+        }
+        if Instant::now() >= end {
+            let mut message = format!(
                 "after {} seconds the action is still `{state}`",
                 wait.wait_at_most
             );
+            if read.get("waits_for").is_some() {
+                message.push_str(": ");
+                message.push_str(&field(&read, "/waits_for/detail"));
+            }
             return Err(Failure::unavailable(message).into());
         }
         tokio::time::sleep(LOOK_EVERY).await;

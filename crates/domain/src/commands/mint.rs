@@ -81,6 +81,36 @@ pub fn compose(
     })
 }
 
+/// What stands between an action that is open and its order; none where nothing does, or where the action is past it.
+///
+/// Votes stand last: what no vote can help is told before anybody is asked for one.
+#[must_use]
+pub fn obstacle(tenant: &Tenant, action: &Action, now: Time) -> Option<Rejection> {
+    if !action.state().is_open() {
+        return None;
+    }
+    let site = tenant.site(action.site()).ok()?;
+    let Some(observed) = &site.observed else {
+        return Some(Rejection::SiteUnobserved {
+            site: site.id.clone(),
+        });
+    };
+    if action.state() == State::Proposed {
+        return None;
+    }
+    let obstacle = ready(tenant, action, now).err()?;
+    let promised = action.proposal.object.rollback_digest.0;
+    if matches!(obstacle, Rejection::ReadinessChanged { .. })
+        && promised == Some(observed.rollback_digest)
+    {
+        // The way back is the promised one again: the next round, which is due, finds it so.
+        return Some(Rejection::AssessmentStale {
+            action: action.id().clone(),
+        });
+    }
+    Some(obstacle)
+}
+
 /// Whether an action is where an order can be minted; its site and assessment.
 fn ready<'a>(
     tenant: &'a Tenant,

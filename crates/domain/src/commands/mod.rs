@@ -32,7 +32,7 @@ pub use expire::{Expire, MarkUnresolved};
 pub(crate) use expire::{expires_at, unresolved_at};
 pub use freeze::{DeclareFreeze, LiftFreeze};
 pub use keep::{Erase, ExpireBodies, ReceiptRemoval, Remark, SetRetention};
-pub use mint::{Mint, compose};
+pub use mint::{Mint, compose, obstacle};
 pub use note::NotePlatform;
 pub use observe::RecordObservation;
 pub use open::OpenTenant;

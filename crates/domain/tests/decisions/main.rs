@@ -12,4 +12,5 @@ mod platform;
 mod properties;
 mod refused;
 mod views;
+mod waits;
 mod world;

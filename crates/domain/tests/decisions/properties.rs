@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use countersign_domain::{Due, Platform, State, Tenant, due};
+use countersign_domain::{Due, Platform, State, Tenant, due, obstacle};
 use countersign_events::{Action, Event, samples::samples};
 use countersign_evidence::Order;
 use countersign_ids::{ActionId, Digest};
@@ -210,6 +210,25 @@ proptest! {
             if let Err(rejection) = done {
                 prop_assert_eq!(rejection.name(), "SiteLocked", "{}", action);
             }
+        }
+    }
+
+    #[test]
+    fn what_waits_says_why_and_what_nothing_stands_before_is_minted(lines in said()) {
+        let mut world = tell(&lines)?;
+        let now = world.time();
+        let waiting: Vec<_> = world.tenant.actions().filter(|action| action.state() == State::Waiting).collect();
+        let told: Vec<_> = waiting.iter().map(|action| (action.id().clone(), obstacle(&world.tenant, action, now))).collect();
+        for (action, obstacle) in told {
+            let before = (world.tenant.clone(), world.sequence);
+            let minted = world.say(&format!("mint {action}"));
+            match (obstacle, minted) {
+                (Some(_), Err(_)) | (None, Ok(_)) => {}
+                // Policy may have changed in between: the next round is due.
+                (None, Err(rejection)) => prop_assert_eq!(rejection.name(), "PolicyChanged", "{}", action),
+                (Some(obstacle), Ok(_)) => prop_assert!(false, "{} was minted in spite of {}", action, obstacle),
+            }
+            (world.tenant, world.sequence) = before;
         }
     }
 

@@ -42,7 +42,7 @@ const GENESIS: [u8; 32] = [9; 32];
 pub(crate) struct World {
     pub(crate) tenant: Tenant,
     pub(crate) now: u64,
-    sequence: u64,
+    pub(crate) sequence: u64,
     platform: u64,
     nonce: u8,
     pub(crate) counter: u64,
