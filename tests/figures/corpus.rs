@@ -4,7 +4,7 @@ use anyhow::{Context, Result};
 use countersign_chain::CommandKey;
 use countersign_events::Event;
 use countersign_events::deploy::ReleaseAdded;
-use countersign_ids::{Actor, AuthType, ChainId, Digest, EventType, Retention};
+use countersign_ids::{Actor, AuthType, ChainId, Digest, EventType, Retention, SiteId, SubjectRef};
 use countersign_store::{Append, Condition, Ledger, Match, NewEvent, Options, Stamp};
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -14,6 +14,9 @@ pub(crate) const CHAINS: u64 = 16;
 
 /// About what an event takes on disk without its frame: header, salt and body.
 pub(crate) const EVENT_BYTES: usize = 1300;
+
+/// As the server has it: declared, not parsed.
+const TYPE: EventType = EventType::declared("deploy", "release-added", 1);
 
 /// How many bodies a pool has: more than one block of the log, so that none repeats where it would compress.
 const POOL: u64 = 16_384;
@@ -31,23 +34,28 @@ pub(crate) struct Commands {
     run: String,
     chains: Vec<ChainId>,
     pool: Vec<Vec<u8>>,
+    actor: Actor,
 }
 
 impl Commands {
     /// To chains of their own.
     pub(crate) fn new(run: &str) -> Result<Self> {
         let chains = (0..CHAINS).map(|number| format!("bench-{number}").parse());
-        Ok(Self::to(run, &chains.collect::<Result<Vec<_>, _>>()?))
+        Self::to(run, &chains.collect::<Result<Vec<_>, _>>()?)
     }
 
     /// To these chains in turn.
-    pub(crate) fn to(run: &str, chains: &[ChainId]) -> Self {
-        Self {
+    pub(crate) fn to(run: &str, chains: &[ChainId]) -> Result<Self> {
+        Ok(Self {
             next: AtomicU64::new(0),
             run: run.to_owned(),
             chains: chains.to_vec(),
             pool: Vec::new(),
-        }
+            actor: Actor {
+                kind: AuthType::Agent,
+                id: "bench".parse()?,
+            },
+        })
     }
 
     /// With bodies made beforehand, so that making them costs the writers nothing.
@@ -71,29 +79,38 @@ impl Commands {
         let number = self.next.fetch_add(1, Ordering::Relaxed);
         let turn = usize::try_from(number)? % self.chains.len().max(1);
         let chain = self.chains.get(turn).context("no chains")?.clone();
-        let actor = Actor {
-            kind: AuthType::Agent,
-            id: "bench".parse()?,
-        };
-        let site = format!("{}-{number}", self.run);
+        let name = format!("{}-{number}", self.run);
+        let site: SiteId = name.parse()?;
         let news: Result<Vec<NewEvent>> = (0..events)
-            .map(|event| new_event(&site, self.body(&site, number * events + event)?))
+            .map(|event| {
+                let body = self.body(&name, number * events + event)?;
+                Ok(Self::event(&site, body))
+            })
             .collect();
-        let mut append = Append::new(
-            chain.clone(),
-            actor,
-            CommandKey::Key(format!("{}-{number}", self.run)),
-            news?,
-        );
+        let actor = self.actor.clone();
+        let mut append = Append::new(chain.clone(), actor, CommandKey::Key(name), news?);
         append.condition = Some(Condition {
             seen: ledger.head(&chain).map_or(0, |head| head.size),
             matching: vec![Match {
                 types: Vec::new(),
-                subject: Some(site.parse()?),
+                subject: Some(SubjectRef::from(&site)),
                 site: None,
             }],
         });
         Ok(append)
+    }
+
+    fn event(site: &SiteId, body: Vec<u8>) -> NewEvent {
+        NewEvent {
+            event_type: TYPE,
+            subject: SubjectRef::from(site),
+            site: Some(site.clone()),
+            retention: Retention::Evidence,
+            body,
+            seal: None,
+            platformhead: Stamp::None,
+            valid: None,
+        }
     }
 }
 
@@ -110,19 +127,6 @@ fn body(site: &str) -> Result<Vec<u8>> {
         attachments,
     });
     Ok(event.encode()?)
-}
-
-fn new_event(site: &str, body: Vec<u8>) -> Result<NewEvent> {
-    Ok(NewEvent {
-        event_type: EventType::new("deploy", "release-added", 1)?,
-        subject: site.parse()?,
-        site: Some(site.parse()?),
-        retention: Retention::Evidence,
-        body,
-        seal: None,
-        platformhead: Stamp::None,
-        valid: None,
-    })
 }
 
 /// Random bytes.

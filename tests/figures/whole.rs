@@ -31,7 +31,7 @@ pub(crate) fn whole(run: &Run) -> Result<Vec<Figure>> {
     let plane = Running::<Plane>::start("plane", directory.path())?;
     let chains = plane.said.stage.chains();
     plane.stop()?;
-    fill(open(&root)?, &Commands::to("whole", &chains), run.events)?;
+    fill(open(&root)?, &Commands::to("whole", &chains)?, run.events)?;
     let all = walk(&root)?;
     let how = format!(
         "a ledger of {} events in {CHAINS} tenants' chains, all read models",

@@ -4,14 +4,16 @@
 
 use countersign_ids::{
     Actor, ActorId, AuthType, BodyHash, BodyKey, ChainId, CommandId, DataSubject, EventHash,
-    EventId, EventType, Invalid, LedgerId, PlatformHead, RequestDigest, Retention, Sequence,
+    EventId, EventType, Invalid, LedgerId, Plain, PlatformHead, RequestDigest, Retention, Sequence,
     SiteId, SubjectRef, Time, limits,
 };
-use std::{fmt::Display, str::FromStr};
+use std::str::FromStr;
 
 const SPEC_VERSION: &str = "1.0";
 const OPEN: &str = "application/json";
 const SEALED: &str = "application/vnd.countersign.sealed+json";
+/// What nearly every header fits into.
+const USUAL_BYTES: usize = 1024;
 
 /// The attributes of one event. The content type follows from the retention class.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -126,38 +128,55 @@ impl Header {
     /// E. `correlationid` and `traceparent` must satisfy [`check_text`].
     #[must_use]
     pub fn to_bytes(&self) -> Vec<u8> {
-        let mut out = Vec::with_capacity(1024);
-        out.push(b'{');
+        let mut out = Vec::with_capacity(USUAL_BYTES);
         let content_type = if self.retention == Retention::Personal {
             SEALED
         } else {
             OPEN
         };
-        put(&mut out, "authid", &self.actor.id);
-        put(&mut out, "authtype", self.actor.kind.as_str());
-        put(&mut out, "bodyhash", self.bodyhash);
-        put_some(&mut out, "bodykey", self.bodykey.as_ref());
-        put_some(&mut out, "causationid", self.causationid.as_ref());
-        put(&mut out, "commandid", self.commandid);
-        put_some(&mut out, "correlationid", self.correlationid.as_ref());
-        put(&mut out, "datacontenttype", content_type);
-        put_some(&mut out, "datasubject", self.datasubject.as_ref());
-        put(&mut out, "familysequence", self.familysequence);
-        put(&mut out, "id", self.id);
-        put_some(&mut out, "ownerepoch", self.ownerepoch.as_ref());
-        put_some(&mut out, "platformhead", self.platformhead.as_ref());
-        put(&mut out, "prevhash", self.prevhash);
-        put_some(&mut out, "requestdigest", self.requestdigest.as_ref());
-        put(&mut out, "retention", self.retention.as_str());
-        put(&mut out, "sequence", self.sequence);
-        put_some(&mut out, "site", self.site.as_ref());
-        put(&mut out, "source", source(&self.ledger, &self.chain));
-        put(&mut out, "specversion", SPEC_VERSION);
-        put(&mut out, "subject", &self.subject);
-        put(&mut out, "time", self.time);
-        put_some(&mut out, "traceparent", self.traceparent.as_ref());
-        put(&mut out, "type", &self.event_type);
-        out.push(b'}');
+        let epoch = self.ownerepoch.map(|epoch| epoch.to_string());
+        put(&mut out, "{\"authid\":\"", &self.actor.id);
+        put(&mut out, "\",\"authtype\":\"", self.actor.kind.as_str());
+        put(&mut out, "\",\"bodyhash\":\"", &self.bodyhash);
+        put_some(&mut out, "\",\"bodykey\":\"", self.bodykey.as_ref());
+        put_some(&mut out, "\",\"causationid\":\"", self.causationid.as_ref());
+        put(&mut out, "\",\"commandid\":\"", &self.commandid);
+        put_some(
+            &mut out,
+            "\",\"correlationid\":\"",
+            self.correlationid.as_deref(),
+        );
+        put(&mut out, "\",\"datacontenttype\":\"", content_type);
+        put_some(&mut out, "\",\"datasubject\":\"", self.datasubject.as_ref());
+        put(&mut out, "\",\"familysequence\":\"", &self.familysequence);
+        put(&mut out, "\",\"id\":\"", &self.id);
+        put_some(&mut out, "\",\"ownerepoch\":\"", epoch.as_deref());
+        put_some(
+            &mut out,
+            "\",\"platformhead\":\"",
+            self.platformhead.as_ref(),
+        );
+        put(&mut out, "\",\"prevhash\":\"", &self.prevhash);
+        put_some(
+            &mut out,
+            "\",\"requestdigest\":\"",
+            self.requestdigest.as_ref(),
+        );
+        put(&mut out, "\",\"retention\":\"", self.retention.as_str());
+        put(&mut out, "\",\"sequence\":\"", &self.sequence);
+        put_some(&mut out, "\",\"site\":\"", self.site.as_ref());
+        put(&mut out, "\",\"source\":\"/ledgers/", &self.ledger);
+        put(&mut out, "/chains/", &self.chain);
+        put(&mut out, "\",\"specversion\":\"", SPEC_VERSION);
+        put(&mut out, "\",\"subject\":\"", &self.subject);
+        put(&mut out, "\",\"time\":\"", &self.time);
+        put_some(
+            &mut out,
+            "\",\"traceparent\":\"",
+            self.traceparent.as_deref(),
+        );
+        put(&mut out, "\",\"type\":\"", &self.event_type);
+        out.extend_from_slice(b"\"}");
         out
     }
 
@@ -303,16 +322,15 @@ fn parse_source(text: &str) -> Result<(LedgerId, ChainId), Error> {
     ))
 }
 
-fn put(out: &mut Vec<u8>, name: &str, value: impl Display) {
-    use std::io::Write as _;
-    let comma = if out.len() > 1 { "," } else { "" };
-    // Writing to a vector cannot fail.
-    write!(out, "{comma}\"{name}\":\"{value}\"").ok();
+/// Appends what stands before a value, and the value. Nothing that a header holds is ever escaped.
+fn put(out: &mut Vec<u8>, before: &str, value: &(impl Plain + ?Sized)) {
+    out.extend_from_slice(before.as_bytes());
+    value.put(out);
 }
 
-fn put_some<T: Display>(out: &mut Vec<u8>, name: &str, value: Option<&T>) {
+fn put_some(out: &mut Vec<u8>, before: &str, value: Option<&(impl Plain + ?Sized)>) {
     if let Some(value) = value {
-        put(out, name, value);
+        put(out, before, value);
     }
 }
 

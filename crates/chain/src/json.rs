@@ -5,7 +5,7 @@
 
 use serde::Serialize;
 use serde_json::Value;
-use std::{collections::BTreeSet, fmt::Write as _};
+use std::{borrow::Cow, collections::BTreeSet, fmt::Write as _};
 
 use countersign_ids::limits;
 
@@ -47,10 +47,7 @@ pub fn check(bytes: &[u8]) -> Result<(), Error> {
         return Err(Error::ByteOrderMark);
     }
     let text = std::str::from_utf8(bytes).map_err(|error| Error::Syntax(error.to_string()))?;
-    let mut scanner = Scanner {
-        bytes: text.as_bytes(),
-        at: 0,
-    };
+    let mut scanner = Scanner { text, at: 0 };
     scanner.space();
     if scanner.peek() != Some(b'{') {
         // Say "not JSON" rather than "not an object" where that is the truth.
@@ -175,13 +172,13 @@ fn write_string(out: &mut String, text: &str) {
 
 /// A strict reader that builds nothing: it sees what a parser that keeps the last of two names would hide.
 struct Scanner<'a> {
-    bytes: &'a [u8],
+    text: &'a str,
     at: usize,
 }
 
-impl Scanner<'_> {
+impl<'a> Scanner<'a> {
     fn peek(&self) -> Option<u8> {
-        self.bytes.get(self.at).copied()
+        self.text.as_bytes().get(self.at).copied()
     }
 
     fn syntax(&self, what: &str) -> Error {
@@ -218,7 +215,7 @@ impl Scanner<'_> {
 
     fn word(&mut self, word: &str) -> Result<(), Error> {
         let end = self.at + word.len();
-        if self.bytes.get(self.at..end) == Some(word.as_bytes()) {
+        if self.text.as_bytes().get(self.at..end) == Some(word.as_bytes()) {
             self.at = end;
             Ok(())
         } else {
@@ -231,7 +228,7 @@ impl Scanner<'_> {
             return Err(Error::TooDeep);
         }
         self.take(b'{', "`{` is missing")?;
-        let mut names = BTreeSet::new();
+        let mut names = Names::default();
         self.space();
         if self.peek() == Some(b'}') {
             self.at += 1;
@@ -240,10 +237,9 @@ impl Scanner<'_> {
         loop {
             self.space();
             let name = self.string()?;
-            if names.contains(&name) {
+            if let Some(name) = names.add(name) {
                 return Err(Error::DuplicateName(name));
             }
-            names.insert(name);
             self.space();
             self.take(b':', "`:` is missing")?;
             self.space();
@@ -287,9 +283,8 @@ impl Scanner<'_> {
         ) {
             self.at += 1;
         }
-        let text = self.bytes.get(start..self.at).unwrap_or_default();
-        let text = String::from_utf8_lossy(text).into_owned();
-        let digits = text.strip_prefix('-').unwrap_or(&text);
+        let text = self.text.get(start..self.at).unwrap_or_default();
+        let digits = text.strip_prefix('-').unwrap_or(text);
         let plain = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
         if plain && digits.len() > 1 && digits.starts_with('0') {
             return Err(self.syntax("a number starts with 0"));
@@ -302,14 +297,23 @@ impl Scanner<'_> {
         if plain && integer.is_some() {
             Ok(())
         } else {
-            Err(Error::Number(text))
+            Err(Error::Number(text.to_owned()))
         }
     }
 
     /// Reads one string and returns it unescaped, since that is how names are compared.
-    fn string(&mut self) -> Result<String, Error> {
+    fn string(&mut self) -> Result<Cow<'a, str>, Error> {
         let start = self.at;
         self.take(b'"', "`\"` is missing")?;
+        let rest = self.text.as_bytes().get(self.at..).unwrap_or_default();
+        let plain = rest
+            .iter()
+            .position(|byte| matches!(byte, b'"' | b'\\' | 0..=0x1f));
+        if let Some(length) = plain.filter(|end| rest.get(*end) == Some(&b'"')) {
+            let inside = self.text.get(self.at..self.at + length);
+            self.at += length + 1;
+            return Ok(Cow::Borrowed(inside.unwrap_or_default()));
+        }
         loop {
             match self.peek() {
                 None => return Err(self.syntax("a string does not end")),
@@ -320,12 +324,38 @@ impl Scanner<'_> {
         }
         self.at += 1;
         let raw = self
-            .bytes
+            .text
+            .as_bytes()
             .get(start..self.at)
             .ok_or_else(|| self.syntax("a string does not end"))?;
         // serde_json refuses control characters, bad escapes and lone surrogates.
         serde_json::from_slice(raw)
+            .map(Cow::Owned)
             .map_err(|error| Error::Syntax(format!("{error}, in the string at byte {start}")))
+    }
+}
+
+/// The names of one object: the first few are compared one by one, which is all that most objects need.
+#[derive(Default)]
+struct Names<'a> {
+    first: Vec<Cow<'a, str>>,
+    others: BTreeSet<Cow<'a, str>>,
+}
+
+impl<'a> Names<'a> {
+    const FIRST: usize = 16;
+
+    /// Takes a name in, or gives back one that was there before.
+    fn add(&mut self, name: Cow<'a, str>) -> Option<String> {
+        if self.first.contains(&name) || self.others.contains(&name) {
+            return Some(name.into_owned());
+        }
+        if self.first.len() < Self::FIRST {
+            self.first.push(name);
+        } else {
+            self.others.insert(name);
+        }
+        None
     }
 }
 
@@ -407,6 +437,20 @@ mod tests {
         let deep = |depth: usize| format!("{{\"a\":{}{}}}", "[".repeat(depth), "]".repeat(depth));
         assert_eq!(check(deep(31).as_bytes()), Ok(()));
         refuses(deep(32).as_bytes(), |error| matches!(error, Error::TooDeep));
+    }
+
+    #[test]
+    fn a_name_is_compared_with_every_other_as_it_is_read() {
+        let names = |last: &str| {
+            let names: Vec<String> = (0..40).map(|name| format!("\"n{name}\":0")).collect();
+            format!("{{{},\"{last}\":1}}", names.join(","))
+        };
+        assert_eq!(check(names("n40").as_bytes()), Ok(()));
+        for again in ["n0", "n15", "n16", "n39", "\\u006e0", "n3\\u0039"] {
+            refuses(names(again).as_bytes(), |error| {
+                matches!(error, Error::DuplicateName(_))
+            });
+        }
     }
 
     #[test]

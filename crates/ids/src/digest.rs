@@ -2,7 +2,10 @@
 
 use std::fmt;
 
-use crate::{Invalid, text::textual};
+use crate::{
+    Invalid,
+    text::{Plain, textual},
+};
 
 /// Decodes lower-case hexadecimal digits of exactly `N` bytes.
 fn decode<const N: usize>(text: &str) -> Option<[u8; N]> {
@@ -54,6 +57,17 @@ macro_rules! bytes {
                 hex::encode_to_slice(self.0, &mut digits).map_err(|_| fmt::Error)?;
                 f.write_str($prefix)?;
                 f.write_str(std::str::from_utf8(&digits).map_err(|_| fmt::Error)?)
+            }
+        }
+
+        impl Plain for $type {
+            fn put(&self, out: &mut Vec<u8>) {
+                const LENGTH: usize = $length * 2;
+                let mut digits = [0; LENGTH];
+                // A buffer of twice the length always holds the digits.
+                hex::encode_to_slice(self.0, &mut digits).ok();
+                $prefix.put(out);
+                out.extend_from_slice(&digits);
             }
         }
 

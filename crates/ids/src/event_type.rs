@@ -2,7 +2,10 @@
 
 use std::{borrow::Cow, fmt};
 
-use crate::{Invalid, limits, text::textual};
+use crate::{
+    Invalid, limits,
+    text::{Plain, textual},
+};
 
 const PREFIX: &str = "dev.countersign.";
 
@@ -143,6 +146,20 @@ impl EventType {
     #[must_use]
     pub const fn version(&self) -> u32 {
         self.version
+    }
+}
+
+impl Plain for EventType {
+    fn put(&self, out: &mut Vec<u8>) {
+        PREFIX.put(out);
+        self.family.as_str().put(out);
+        out.push(b'.');
+        self.fact.put(out);
+        out.extend_from_slice(b".v");
+        match self.version {
+            1 => out.push(b'1'),
+            version => version.to_string().put(out),
+        }
     }
 }
 

@@ -27,4 +27,5 @@ pub use names::{
     FreezeId, SiteId, SubjectRef, TenantId, TokenId,
 };
 pub use sequence::{PlatformHead, Sequence};
+pub use text::Plain;
 pub use time::Time;

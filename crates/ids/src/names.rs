@@ -1,10 +1,13 @@
 //! Names of things: chains, tenants, sites, actions, people, connectors, tokens and events.
 
-use std::fmt;
+use std::{fmt, sync::Arc};
 
 use uuid::Uuid;
 
-use crate::{Invalid, limits, text::textual};
+use crate::{
+    Invalid, limits,
+    text::{Plain, textual},
+};
 
 fn is_label(byte: u8) -> bool {
     byte.is_ascii_lowercase() || byte.is_ascii_digit()
@@ -24,12 +27,12 @@ macro_rules! names {
     ($($(#[$doc:meta])* $type:ident, $what:literal;)*) => {$(
         $(#[$doc])*
         #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-        pub struct $type(String);
+        pub struct $type(Arc<str>);
 
         impl $type {
             fn parse(text: &str) -> Result<Self, Invalid> {
                 if follows(text, b"._-", limits::NAME_BYTES_MAX) {
-                    Ok(Self(text.to_owned()))
+                    Ok(Self(text.into()))
                 } else {
                     Err(Invalid::new($what, "it follows [a-z0-9][a-z0-9._-]{0,62}", text))
                 }
@@ -48,9 +51,15 @@ macro_rules! names {
             }
         }
 
+        impl Plain for $type {
+            fn put(&self, out: &mut Vec<u8>) {
+                self.0.put(out);
+            }
+        }
+
         impl From<&$type> for SubjectRef {
             fn from(name: &$type) -> Self {
-                Self(name.0.clone())
+                Self(Arc::clone(&name.0))
             }
         }
 
@@ -81,12 +90,12 @@ names! {
 
 /// What an event is about: the value of the header attribute `subject`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct SubjectRef(String);
+pub struct SubjectRef(Arc<str>);
 
 impl SubjectRef {
     fn parse(text: &str) -> Result<Self, Invalid> {
         if follows(text, b"._-", limits::SUBJECT_BYTES_MAX) {
-            Ok(Self(text.to_owned()))
+            Ok(Self(text.into()))
         } else {
             Err(Invalid::new(
                 "a subject",
@@ -109,15 +118,21 @@ impl fmt::Display for SubjectRef {
     }
 }
 
+impl Plain for SubjectRef {
+    fn put(&self, out: &mut Vec<u8>) {
+        self.0.put(out);
+    }
+}
+
 impl From<&ChainId> for SubjectRef {
     fn from(chain: &ChainId) -> Self {
-        Self(chain.to_string())
+        Self(chain.to_string().into())
     }
 }
 
 impl From<&TenantId> for SubjectRef {
     fn from(tenant: &TenantId) -> Self {
-        Self(tenant.0.clone())
+        Self(Arc::clone(&tenant.0))
     }
 }
 
@@ -125,7 +140,7 @@ textual!(SubjectRef, "a subject", "^[a-z0-9][a-z0-9._-]{0,127}$");
 
 /// The unit of isolation. Its chain has the same name; `platform` is reserved.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct TenantId(String);
+pub struct TenantId(Arc<str>);
 
 const PLATFORM: &str = "platform";
 const BEATS: &str = ".beats";
@@ -142,7 +157,7 @@ impl TenantId {
                 text,
             ));
         }
-        Ok(Self(text.to_owned()))
+        Ok(Self(text.into()))
     }
 
     /// The tenant as text.
@@ -229,6 +244,19 @@ impl ChainId {
     }
 }
 
+impl Plain for ChainId {
+    fn put(&self, out: &mut Vec<u8>) {
+        match &self.0 {
+            Kind::Platform => PLATFORM.put(out),
+            Kind::Tenant(tenant) => tenant.0.put(out),
+            Kind::Beats(tenant) => {
+                tenant.0.put(out);
+                BEATS.put(out);
+            }
+        }
+    }
+}
+
 impl fmt::Display for ChainId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.0 {
@@ -277,6 +305,13 @@ impl EventId {
     #[must_use]
     pub const fn uuid(&self) -> Uuid {
         self.0
+    }
+}
+
+impl Plain for EventId {
+    fn put(&self, out: &mut Vec<u8>) {
+        let mut text = Uuid::encode_buffer();
+        self.0.as_hyphenated().encode_lower(&mut text).put(out);
     }
 }
 

@@ -2,7 +2,10 @@
 
 use std::fmt;
 
-use crate::{EventHash, Invalid, text::textual};
+use crate::{
+    EventHash, Invalid,
+    text::{Plain, put_digits, textual},
+};
 
 /// A position, dense from 0. Written with 20 digits, so that text sorts like numbers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
@@ -46,6 +49,12 @@ impl Sequence {
     }
 }
 
+impl Plain for Sequence {
+    fn put(&self, out: &mut Vec<u8>) {
+        put_digits::<20>(out, self.0);
+    }
+}
+
 impl fmt::Display for Sequence {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:020}", self.0)
@@ -79,6 +88,14 @@ impl PlatformHead {
                     text,
                 )
             })
+    }
+}
+
+impl Plain for PlatformHead {
+    fn put(&self, out: &mut Vec<u8>) {
+        self.sequence.put(out);
+        out.push(b' ');
+        self.hash.put(out);
     }
 }
 
@@ -116,6 +133,39 @@ mod tests {
             assert!(parsed.is_none_or(|parsed| parsed.padded() == text));
         }
         assert_eq!(Sequence::ZERO.next().get(), 1);
+    }
+
+    #[test]
+    fn plain_text_is_the_text() {
+        fn check(value: &(impl Plain + fmt::Display)) {
+            let mut out = Vec::new();
+            value.put(&mut out);
+            assert_eq!(String::from_utf8(out).unwrap(), value.to_string());
+        }
+        for number in [0, 1, 9, 10, 1_234_567_890, u64::MAX] {
+            let sequence = Sequence::new(number);
+            let hash = EventHash::from_bytes([0xa7; 32]);
+            check(&sequence);
+            check(&PlatformHead { sequence, hash });
+            check(&crate::Time::from_unix_millis(number));
+            check(&crate::Time::from_unix_millis(
+                951_827_696_789 + number % 86_400_000,
+            ));
+        }
+        check(&crate::Salt::from_bytes([0x0f; 16]));
+        check(
+            &"019aa5c0-1b2c-7def-8abc-0123456789ab"
+                .parse::<crate::EventId>()
+                .unwrap(),
+        );
+        for chain in ["platform", "acme", "acme.beats"] {
+            check(&chain.parse::<crate::ChainId>().unwrap());
+            check(&chain.parse::<crate::SubjectRef>().unwrap());
+        }
+        check(&"a-b_c.d".parse::<crate::SiteId>().unwrap());
+        for version in [1, 12, u32::MAX] {
+            check(&crate::EventType::new("site", "document-pinned", version).unwrap());
+        }
     }
 
     #[test]

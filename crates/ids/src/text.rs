@@ -1,4 +1,31 @@
-//! One macro that gives a newtype its text everywhere: `FromStr`, `TryFrom<String>`, serde and JSON Schema.
+//! The text of a newtype: one macro that gives it everywhere (`FromStr`, `TryFrom<String>`, serde, JSON Schema), and [`Plain`].
+
+/// Text that is written without the machinery of formatting, because headers are written for every event.
+///
+/// What it writes is exactly what `Display` writes.
+pub trait Plain {
+    /// Appends the text.
+    fn put(&self, out: &mut Vec<u8>);
+}
+
+impl Plain for str {
+    fn put(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(self.as_bytes());
+    }
+}
+
+/// Appends so many decimal digits, with zeros in front.
+pub(crate) fn put_digits<const N: usize>(out: &mut Vec<u8>, mut number: u64) {
+    let mut digits = [b'0'; N];
+    for digit in digits.iter_mut().rev() {
+        *digit = b"0123456789"
+            .get(usize::try_from(number % 10).unwrap_or_default())
+            .copied()
+            .unwrap_or(b'0');
+        number /= 10;
+    }
+    out.extend_from_slice(&digits);
+}
 
 /// Implements the textual traits for a type that has `fn parse(&str) -> Result<Self, Invalid>` and `Display`.
 macro_rules! textual {

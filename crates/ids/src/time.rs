@@ -2,7 +2,10 @@
 
 use std::fmt;
 
-use crate::{Invalid, text::textual};
+use crate::{
+    Invalid,
+    text::{Plain, put_digits, textual},
+};
 
 /// A moment between 1970 and 9999, to the millisecond.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -159,6 +162,28 @@ const fn date_after(days: u64) -> (u64, u64, u64) {
     (if month <= 2 { year + 1 } else { year }, month, day)
 }
 
+impl Plain for Time {
+    fn put(&self, out: &mut Vec<u8>) {
+        let (days, millis) = (self.0 / DAY_MILLIS, self.0 % DAY_MILLIS);
+        let (year, month, day) = date_after(days);
+        let seconds = millis / 1000;
+        put_digits::<4>(out, year);
+        for (before, part) in [
+            (b'-', month),
+            (b'-', day),
+            (b'T', seconds / 3600),
+            (b':', seconds / 60 % 60),
+            (b':', seconds % 60),
+        ] {
+            out.push(before);
+            put_digits::<2>(out, part);
+        }
+        out.push(b'.');
+        put_digits::<3>(out, millis % 1000);
+        out.push(b'Z');
+    }
+}
+
 impl fmt::Display for Time {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (days, millis) = (self.0 / DAY_MILLIS, self.0 % DAY_MILLIS);
@@ -231,6 +256,9 @@ mod tests {
         fn printing_and_parsing_are_inverse(millis in 0..=Time::MAX.unix_millis()) {
             let time = Time::from_unix_millis(millis);
             prop_assert_eq!(time.to_string().parse::<Time>().unwrap(), time);
+            let mut plain = Vec::new();
+            time.put(&mut plain);
+            prop_assert_eq!(String::from_utf8(plain).unwrap(), time.to_string());
         }
 
         #[test]

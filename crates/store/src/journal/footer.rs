@@ -32,19 +32,27 @@ impl Footer {
     }
 
     pub(crate) fn event(&mut self, chain: &ChainId, sequence: Sequence, hash: EventHash) {
-        let here = (sequence, hash);
+        self.events(chain, (sequence, hash), (sequence, hash));
+    }
+
+    /// Takes in consecutive events, by the first and the last of them.
+    pub(crate) fn events(
+        &mut self,
+        chain: &ChainId,
+        first: (Sequence, EventHash),
+        last: (Sequence, EventHash),
+    ) {
+        let events = last.0.get().saturating_sub(first.0.get()).saturating_add(1);
         if let Some(range) = self.chains.get_mut(chain) {
-            range.last = here;
-            range.events = range.events.saturating_add(1);
+            range.last = last;
+            range.events = range.events.saturating_add(events);
         } else {
-            self.chains.insert(
-                chain.clone(),
-                Range {
-                    first: here,
-                    last: here,
-                    events: 1,
-                },
-            );
+            let range = Range {
+                first,
+                last,
+                events,
+            };
+            self.chains.insert(chain.clone(), range);
         }
     }
 

@@ -21,6 +21,7 @@ pub(crate) const MAGIC: [u8; 4] = *b"CSJF";
 const VERSION: u8 = 1;
 /// Bodies were removed: zeros follow the events, so that everything stays where it was.
 const VERSION_THINNED: u8 = 2;
+const LENGTH_AT: usize = 32;
 const CRC_AT: usize = 36;
 
 /// What a frame holds.
@@ -115,15 +116,15 @@ pub(crate) enum Bad {
     Checksum,
 }
 
-/// Appends a whole frame to `out`; returns its checksum.
+/// Appends a whole frame to `out`, whose payload `write` appends; returns its checksum.
 pub(crate) fn encode(
     out: &mut Vec<u8>,
     kind: Kind,
     place: (Position, u64),
     durable_to: Position,
-    payload: &[u8],
+    write: impl FnOnce(&mut Vec<u8>),
 ) -> u32 {
-    write(out, (VERSION, kind), place, durable_to, payload)
+    put_frame(out, (VERSION, kind), place, durable_to, write)
 }
 
 /// The frame of `head` with another payload, which is no longer than the one it had; `None` if it is.
@@ -135,13 +136,10 @@ pub(crate) fn thinned(head: &Head, payload: &[u8]) -> Option<Vec<u8>> {
     filled.resize(head.length, 0);
     let mut out = Vec::with_capacity(HEAD_BYTES.saturating_add(filled.len()));
     let what = (VERSION_THINNED, head.kind);
-    write(
-        &mut out,
-        what,
-        (head.segment, head.offset),
-        head.durable_to,
-        &filled,
-    );
+    let place = (head.segment, head.offset);
+    put_frame(&mut out, what, place, head.durable_to, |frame| {
+        frame.extend_from_slice(&filled);
+    });
     Some(out)
 }
 
@@ -151,12 +149,12 @@ pub(crate) fn without_filling(payload: &mut Vec<u8>) {
     payload.truncate(payload.len().saturating_sub(zeros));
 }
 
-fn write(
+fn put_frame(
     out: &mut Vec<u8>,
     (version, kind): (u8, Kind),
     place: (Position, u64),
     durable_to: Position,
-    payload: &[u8],
+    write: impl FnOnce(&mut Vec<u8>),
 ) -> u32 {
     let start = out.len();
     out.extend_from_slice(&MAGIC);
@@ -164,16 +162,24 @@ fn write(
     out.extend_from_slice(&place.0.get().to_be_bytes());
     out.extend_from_slice(&place.1.to_be_bytes());
     out.extend_from_slice(&durable_to.get().to_be_bytes());
-    out.extend_from_slice(
-        &u32::try_from(payload.len())
-            .unwrap_or(u32::MAX)
-            .to_be_bytes(),
-    );
-    let crc = crc32c::crc32c(out.get(start..).unwrap_or_default());
-    let crc = crc32c::crc32c_append(crc, payload);
-    out.extend_from_slice(&crc.to_be_bytes());
-    out.extend_from_slice(payload);
+    out.extend_from_slice(&[0; HEAD_BYTES - LENGTH_AT]);
+    let payload_at = out.len();
+    write(out);
+    // What depends on the payload is put into its place behind it.
+    let length = u32::try_from(out.len().saturating_sub(payload_at)).unwrap_or(u32::MAX);
+    let frame = out.get_mut(start..).unwrap_or_default();
+    put_at(frame, LENGTH_AT, length);
+    let (covered, rest) = frame.split_at_checked(CRC_AT).unwrap_or_default();
+    let payload = rest.get(HEAD_BYTES - CRC_AT..).unwrap_or_default();
+    let crc = crc32c::crc32c_append(crc32c::crc32c(covered), payload);
+    put_at(frame, CRC_AT, crc);
     crc
+}
+
+fn put_at(frame: &mut [u8], at: usize, number: u32) {
+    if let Some(place) = frame.get_mut(at..).and_then(|rest| rest.first_chunk_mut()) {
+        *place = number.to_be_bytes();
+    }
 }
 
 /// Reads the fixed part; `bytes` are at least the first [`HEAD_BYTES`] of the frame.
@@ -199,7 +205,7 @@ pub(crate) fn head(bytes: &[u8], segment: Position, offset: u64) -> Result<Head,
     if number(8) != segment.get() || number(16) != offset {
         return Err(Bad::Elsewhere);
     }
-    let length = usize::try_from(u32::from_be_bytes(array(fixed, 32))).unwrap_or(usize::MAX);
+    let length = usize::try_from(u32::from_be_bytes(array(fixed, LENGTH_AT))).unwrap_or(usize::MAX);
     if length > PAYLOAD_BYTES_MAX {
         return Err(Bad::Short);
     }
@@ -272,7 +278,7 @@ mod tests {
             Kind::Events,
             (SEGMENT, 64),
             Position::new(77),
-            b"payload",
+            |frame| frame.extend_from_slice(b"payload"),
         );
         let (head, payload) = whole(&bytes).unwrap();
         assert_eq!(
@@ -292,7 +298,7 @@ mod tests {
             head.kind,
             (SEGMENT, 64),
             Position::new(4160),
-            &payload,
+            |frame| frame.extend_from_slice(&payload),
         );
         assert_eq!(
             (written.as_slice(), head.durable_to),
@@ -313,13 +319,9 @@ mod tests {
     fn a_thinned_frame_reads_as_what_is_left_and_takes_the_same_room() {
         let mut bytes = Vec::new();
         let place = (SEGMENT, 64);
-        encode(
-            &mut bytes,
-            Kind::Events,
-            place,
-            Position::new(7),
-            b"with body",
-        );
+        encode(&mut bytes, Kind::Events, place, Position::new(7), |frame| {
+            frame.extend_from_slice(b"with body")
+        });
         let (before, _) = whole(&bytes).unwrap();
         let left = thinned(&before, b"with").unwrap();
         assert_eq!(left.len(), bytes.len());
@@ -345,7 +347,7 @@ mod tests {
             Kind::Checkpoint,
             (SEGMENT, 64),
             Position::new(77),
-            b"payload",
+            |frame| frame.extend_from_slice(b"payload"),
         );
         for bit in 0..bytes.len() * 8 {
             let mut flipped = bytes.clone();
@@ -365,7 +367,7 @@ mod tests {
             Kind::Events,
             (SEGMENT, 64),
             Position::new(0),
-            b"p",
+            |frame| frame.push(b'p'),
         );
         assert_eq!(head(&bytes, SEGMENT, 65), Err(Bad::Elsewhere));
         assert_eq!(head(&bytes, Position::new(0), 64), Err(Bad::Elsewhere));

@@ -5,6 +5,17 @@ use countersign_ids::Salt;
 
 use super::frame::{put, take};
 
+const SALT_BYTES: usize = 16;
+
+/// How many bytes [`encode`] appends.
+pub(crate) const fn length(record: &Record) -> usize {
+    let body = match &record.body {
+        Body::Present { bytes, .. } => SALT_BYTES.saturating_add(bytes.len()),
+        Body::Absent(absence) => absence.as_str().len(),
+    };
+    record.header.len().saturating_add(body).saturating_add(12)
+}
+
 /// Appends one event to a payload.
 pub(crate) fn encode(out: &mut Vec<u8>, record: &Record) {
     put(out, &record.header);

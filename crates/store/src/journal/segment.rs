@@ -135,9 +135,14 @@ impl Journal {
 
     /// Adds a frame to the open group; nothing reaches the disk before [`Journal::commit`].
     pub(crate) fn push(&mut self, kind: Kind, payload: &[u8]) -> Placed {
+        self.push_with(kind, |frame| frame.extend_from_slice(payload))
+    }
+
+    /// The same with a payload that `write` appends to the frame, so that it is copied once.
+    pub(crate) fn push_with(&mut self, kind: Kind, write: impl FnOnce(&mut Vec<u8>)) -> Placed {
         let at = self.durable.plus(bytes(self.group.len()));
         let place = (self.base, at.since(self.base));
-        let crc = frame::encode(&mut self.group, kind, place, self.durable, payload);
+        let crc = frame::encode(&mut self.group, kind, place, self.durable, write);
         self.footer.frame();
         Placed {
             at,
@@ -146,9 +151,14 @@ impl Journal {
         }
     }
 
-    /// Says what an event in the open group is, for the footer.
-    pub(crate) fn note(&mut self, chain: &ChainId, sequence: Sequence, hash: EventHash) {
-        self.footer.event(chain, sequence, hash);
+    /// Says which events of a chain a frame in the open group holds, for the footer.
+    pub(crate) fn note(
+        &mut self,
+        chain: &ChainId,
+        first: (Sequence, EventHash),
+        last: (Sequence, EventHash),
+    ) {
+        self.footer.events(chain, first, last);
     }
 
     /// Makes the open group durable.

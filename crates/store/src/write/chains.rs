@@ -170,8 +170,7 @@ impl Appender {
         };
         let bytes = header.to_bytes();
         let hash = event_hash(&bytes);
-        self.recent
-            .push(&header.event_type, &header.subject, header.site.as_ref());
+        self.recent.push(event.seen);
         if let Some(next) = self.families.get_mut(header.event_type.family()) {
             *next = familysequence.saturating_add(1);
         } else {

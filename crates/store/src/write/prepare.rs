@@ -12,7 +12,8 @@ use countersign_ids::{
 };
 
 use super::lanes::Asker;
-use crate::append::{Append, Condition, HASH_TO_COME, NewEvent, Stamp};
+use super::recent::{Awaited, Seen};
+use crate::append::{Append, HASH_TO_COME, NewEvent, Stamp};
 use crate::entropy::Entropy;
 use crate::keyring::Keyring;
 use crate::{Error, PAYLOAD_BYTES_MAX};
@@ -31,7 +32,7 @@ pub(crate) struct Prepared {
     pub(crate) actor: Actor,
     pub(crate) command: CommandId,
     pub(crate) request_digest: Option<RequestDigest>,
-    pub(crate) condition: Option<Condition>,
+    pub(crate) condition: Option<Awaited>,
     pub(crate) causation: Option<EventId>,
     pub(crate) correlation: Option<String>,
     pub(crate) traceparent: Option<String>,
@@ -70,6 +71,8 @@ pub(crate) struct PreparedEvent {
     pub(crate) sealed: Option<(BodyKey, DataSubject)>,
     pub(crate) platformhead: Stamp,
     pub(crate) valid: Option<(Time, Time)>,
+    /// What conditions remember of it.
+    pub(crate) seen: Seen,
     /// Where in the body the hash of the event before it belongs.
     pub(crate) backlink: Option<Range<usize>>,
 }
@@ -148,7 +151,7 @@ pub(crate) fn prepare(tools: &Tools<'_>, append: Append) -> Result<Prepared, Err
         actor: append.actor,
         command,
         request_digest: append.request_digest,
-        condition: append.condition,
+        condition: append.condition.as_ref().map(Awaited::of),
         causation: append.causation,
         correlation: append.correlation,
         traceparent: append.traceparent,
@@ -195,6 +198,7 @@ fn prepare_event(
         }
     };
     Ok(PreparedEvent {
+        seen: Seen::of(&event.event_type, &event.subject, event.site.as_ref()),
         event_type: event.event_type,
         subject: event.subject,
         site: event.site,

@@ -20,11 +20,38 @@ pub(crate) struct Recent {
     events: VecDeque<Seen>,
 }
 
+/// What is remembered of an event. It is made by the caller, so that the writer hashes nothing for it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Seen {
+pub(crate) struct Seen {
     event_type: u64,
     subject: u64,
     site: Option<u64>,
+}
+
+impl Seen {
+    pub(crate) fn of(event_type: &EventType, subject: &SubjectRef, site: Option<&SiteId>) -> Self {
+        Self {
+            event_type: hash(event_type),
+            subject: hash(subject),
+            site: site.map(hash),
+        }
+    }
+}
+
+/// A condition as it is compared; made by the caller too.
+#[derive(Debug)]
+pub(crate) struct Awaited {
+    pub(crate) seen: u64,
+    matching: Vec<Wanted>,
+}
+
+impl Awaited {
+    pub(crate) fn of(condition: &Condition) -> Self {
+        Self {
+            seen: condition.seen,
+            matching: condition.matching.iter().map(Wanted::of).collect(),
+        }
+    }
 }
 
 impl Recent {
@@ -36,25 +63,16 @@ impl Recent {
         }
     }
 
-    pub(crate) fn push(
-        &mut self,
-        event_type: &EventType,
-        subject: &SubjectRef,
-        site: Option<&SiteId>,
-    ) {
+    pub(crate) fn push(&mut self, event: Seen) {
         if self.events.len() == WINDOW_EVENTS {
             self.events.pop_front();
             self.first = self.first.saturating_add(1);
         }
-        self.events.push_back(Seen {
-            event_type: hash(event_type),
-            subject: hash(subject),
-            site: site.map(hash),
-        });
+        self.events.push_back(event);
     }
 
     /// Whether an event that the condition names came after what its caller saw.
-    pub(crate) fn conflicts(&self, condition: &Condition) -> bool {
+    pub(crate) fn conflicts(&self, condition: &Awaited) -> bool {
         let size = self.first.saturating_add(self.events.len() as u64);
         if condition.seen >= size {
             // A caller who saw more than there is looked at another ledger.
@@ -64,7 +82,7 @@ impl Recent {
             return true;
         }
         let skip = usize::try_from(condition.seen.saturating_sub(self.first)).unwrap_or(usize::MAX);
-        let wanted: Vec<Wanted> = condition.matching.iter().map(Wanted::of).collect();
+        let wanted = &condition.matching;
         self.events
             .iter()
             .skip(skip)
@@ -72,6 +90,7 @@ impl Recent {
     }
 }
 
+#[derive(Debug)]
 struct Wanted {
     types: Vec<u64>,
     subject: Option<u64>,
@@ -108,6 +127,10 @@ mod tests {
         EventType::new("action", fact, 1).unwrap()
     }
 
+    fn seen(fact: &str, subject: &str, site: Option<&SiteId>) -> Seen {
+        Seen::of(&event(fact), &subject.parse().unwrap(), site)
+    }
+
     fn condition(
         seen: u64,
         fact: Option<&str>,
@@ -128,12 +151,9 @@ mod tests {
     #[test]
     fn what_conflicts() {
         let mut recent = Recent::starting_at(10);
-        recent.push(
-            &event("proposed"),
-            &"a1".parse().unwrap(),
-            Some(&"blog".parse().unwrap()),
-        );
-        recent.push(&event("approved"), &"a2".parse().unwrap(), None);
+        let blog = "blog".parse().unwrap();
+        recent.push(seen("proposed", "a1", Some(&blog)));
+        recent.push(seen("approved", "a2", None));
         for (conflicts, condition) in [
             (false, condition(12, None, None, None)),
             (true, condition(13, None, None, None)),
@@ -148,7 +168,8 @@ mod tests {
             (true, Condition::unchanged(11)),
             (false, Condition::unchanged(12)),
         ] {
-            assert_eq!(recent.conflicts(&condition), conflicts, "{condition:?}");
+            let awaited = Awaited::of(&condition);
+            assert_eq!(recent.conflicts(&awaited), conflicts, "{condition:?}");
         }
     }
 
@@ -156,9 +177,11 @@ mod tests {
     fn what_is_forgotten_conflicts() {
         let mut recent = Recent::starting_at(0);
         for _ in 0..=WINDOW_EVENTS {
-            recent.push(&event("proposed"), &"a1".parse().unwrap(), None);
+            recent.push(seen("proposed", "a1", None));
         }
-        assert!(recent.conflicts(&condition(0, Some("rejected"), None, None)));
-        assert!(!recent.conflicts(&condition(1, Some("rejected"), None, None)));
+        let conflicts =
+            |seen| recent.conflicts(&Awaited::of(&condition(seen, Some("rejected"), None, None)));
+        assert!(conflicts(0));
+        assert!(!conflicts(1));
     }
 }

@@ -16,7 +16,7 @@ use super::prepare::{Prepared, asker};
 use crate::append::{Level, Receipt};
 use crate::clock::{Clock, Reading, Watch};
 use crate::journal::frame::put;
-use crate::journal::segment::{Journal, Placed};
+use crate::journal::segment::Journal;
 use crate::journal::{Kind, record};
 use crate::log::handover::{Handover, What, Written};
 use crate::log::heads::Accepted;
@@ -100,7 +100,6 @@ pub(crate) struct Writer {
     clock: Arc<dyn Clock>,
     watch: Watch,
     jumped: bool,
-    payload: Vec<u8>,
     waiting: Vec<Waiting>,
     written: Vec<Written>,
 }
@@ -126,7 +125,6 @@ impl Writer {
             clock,
             watch,
             jumped: false,
-            payload: Vec::new(),
             waiting: Vec::new(),
             written: Vec::new(),
         }
@@ -253,10 +251,10 @@ impl Writer {
         let first = appender.size();
         let events = std::mem::take(&mut append.events);
         let mut entries = Vec::with_capacity(events.len());
-        self.payload.clear();
+        let mut bytes = 0_usize;
         for event in events {
             let entry = appender.build(&self.view.ledger, &append, event, moment);
-            record::encode(&mut self.payload, entry.record());
+            bytes = bytes.saturating_add(record::length(entry.record()));
             if append.chain.is_platform() {
                 self.marks.note(
                     entry.header().event_type.family(),
@@ -266,10 +264,15 @@ impl Writer {
             }
             entries.push(entry);
         }
-        let placed = self.push(Kind::Events)?;
-        for entry in &entries {
-            self.journal
-                .note(&append.chain, entry.sequence(), entry.hash());
+        self.make_room(bytes)?;
+        let placed = self.journal.push_with(Kind::Events, |frame| {
+            for entry in &entries {
+                record::encode(frame, entry.record());
+            }
+        });
+        if let (Some(first), Some(last)) = (entries.first(), entries.last()) {
+            let place = |entry: &Entry| (entry.sequence(), entry.hash());
+            self.journal.note(&append.chain, place(first), place(last));
         }
         let accepted = Accepted {
             chain: chain.number,
@@ -294,10 +297,11 @@ impl Writer {
         if let Some(error) = self.view.board.stopped() {
             return Err(error);
         }
-        self.payload.clear();
-        put(&mut self.payload, chain.id.to_string().as_bytes());
-        put(&mut self.payload, checkpoint.note.as_bytes());
-        let place = self.push(Kind::Checkpoint)?;
+        let mut payload = Vec::new();
+        put(&mut payload, chain.id.to_string().as_bytes());
+        put(&mut payload, checkpoint.note.as_bytes());
+        self.make_room(payload.len())?;
+        let place = self.journal.push(Kind::Checkpoint, &payload);
         self.written.push(Written {
             place,
             what: What::Checkpoint { chain, checkpoint },
@@ -305,17 +309,17 @@ impl Writer {
         Ok(())
     }
 
-    /// Adds the payload to the group, beginning a new segment where it does not fit into this one.
-    fn push(&mut self, kind: Kind) -> Result<Placed, Error> {
-        if !self.journal.fits(self.payload.len()) {
-            if let Some(error) = self.commit() {
-                return Err(error);
-            }
-            self.journal
-                .roll(self.payload.len())
-                .map_err(|error| self.failed(error))?;
+    /// Begins a new segment where a frame with so much payload does not fit into this one.
+    fn make_room(&mut self, payload: usize) -> Result<(), Error> {
+        if self.journal.fits(payload) {
+            return Ok(());
         }
-        Ok(self.journal.push(kind, &self.payload))
+        if let Some(error) = self.commit() {
+            return Err(error);
+        }
+        self.journal
+            .roll(payload)
+            .map_err(|error| self.failed(error))
     }
 
     /// Makes the group durable, shows it to everybody and answers; the error if nothing can be written any more.
