@@ -11,6 +11,7 @@ use crate::journal::bytes;
 
 const COPY_BYTES: usize = 256 * 1024;
 const PAGE_BYTES: u64 = 4096;
+const FILL_BYTES: usize = 1024 * 1024;
 /// Paths that are remembered as durable; past it all are forgotten, which costs an fsync each.
 const KNOWN_PATHS_MAX: usize = 16 * 1024;
 
@@ -120,6 +121,22 @@ impl File {
         }
         self.sync_all(part)
     }
+
+    /// Writes zeros over all of `from..until`, which is allocated and holds nothing yet.
+    pub(crate) fn fill(&self, part: Part, from: u64, until: u64) -> io::Result<()> {
+        let zeros = vec![0; FILL_BYTES.min(index(until.saturating_sub(from)))];
+        let mut at = from;
+        while at < until {
+            let some = zeros.get(..index(until - at)).unwrap_or(&zeros);
+            self.write_at(part, some, at)?;
+            at = at.saturating_add(u64::try_from(some.len()).unwrap_or(u64::MAX));
+        }
+        Ok(())
+    }
+}
+
+fn index(bytes: u64) -> usize {
+    usize::try_from(bytes).unwrap_or(usize::MAX)
 }
 
 fn unique() -> String {

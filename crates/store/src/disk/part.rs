@@ -106,6 +106,7 @@ mod table {
             &[
                 Step::Create,
                 Step::Allocate,
+                Step::Write,
                 Step::Sync,
                 Step::Rename,
                 Step::SyncDir,

@@ -19,6 +19,10 @@ use super::{Position, bytes};
 use crate::disk::{Disk, File, Part};
 
 const SPARE: &str = "next.tmp";
+/// How much of a segment that the writer waits for is filled with zeros when it is made. The first write into blocks that are
+/// only allocated makes the file system note that they hold something, which costs a sixth of an fdatasync; a segment that is
+/// made beside the writer is filled whole.
+const FILLED_BYTES: u64 = 8 * 1024 * 1024;
 
 /// Where one frame went.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -54,7 +58,8 @@ struct Spare {
 impl Journal {
     /// Makes the first segment of a new journal.
     pub(crate) fn create(disk: &Disk, dir: &Path, segment_bytes: u64) -> io::Result<()> {
-        create(disk, &dir.join(file_name(Position::ZERO)), segment_bytes)?;
+        let path = dir.join(file_name(Position::ZERO));
+        create(disk, &path, segment_bytes, FILLED_BYTES)?;
         disk.sync_dir(Part::Segment, dir)
     }
 
@@ -225,7 +230,12 @@ impl Journal {
             Some(Ok(spare)) => spare,
             Some(Err(_)) | None => {
                 remove_spare(&self.disk, &self.dir)?;
-                create(&self.disk, &self.dir.join(SPARE), self.segment_bytes)?
+                create(
+                    &self.disk,
+                    &self.dir.join(SPARE),
+                    self.segment_bytes,
+                    FILLED_BYTES,
+                )?
             }
         };
         if needed > spare.length()? {
@@ -288,10 +298,11 @@ pub(crate) fn harden(
     Ok(proven..end)
 }
 
-/// Creates a segment file of `bytes` allocated zero bytes.
-fn create(disk: &Disk, path: &Path, bytes: u64) -> io::Result<File> {
+/// Creates a segment file of `bytes` allocated zero bytes, of which up to `filled` are written.
+fn create(disk: &Disk, path: &Path, bytes: u64, filled: u64) -> io::Result<File> {
     let file = disk.create(Part::Segment, path, 0o600)?;
     file.allocate(Part::Segment, bytes)?;
+    file.fill(Part::Segment, 0, filled.min(bytes))?;
     // The length is metadata that a later fdatasync of data alone need not carry.
     file.sync_all(Part::Segment)?;
     Ok(file)
@@ -320,8 +331,8 @@ impl Spare {
         let made = Arc::new(Mutex::new(None));
         let slot = Arc::clone(&made);
         let make = move || {
-            let segment =
-                remove_spare(&own, &dir).and_then(|()| create(&own, &dir.join(SPARE), bytes));
+            let segment = remove_spare(&own, &dir)
+                .and_then(|()| create(&own, &dir.join(SPARE), bytes, bytes));
             *slot.lock().unwrap_or_else(PoisonError::into_inner) = Some(segment);
         };
         let mut thread = None;
