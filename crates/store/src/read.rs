@@ -13,6 +13,7 @@ use crate::journal::scan::{self, Scan};
 use crate::journal::{Kind, record};
 use crate::{Blobs, Description, Error, Layout, Position};
 
+pub use crate::journal::record::Stored;
 pub use crate::journal::scan::{End, Torn};
 pub use crate::read_rows::{AllRows, Difference, Rebuild, StoredRows, compare};
 
@@ -56,6 +57,74 @@ pub enum Item {
         /// The signed note.
         note: String,
     },
+}
+
+/// What stands in the journal, the events not taken apart yet: that is work for any thread.
+#[derive(Debug, Clone)]
+pub enum Frame {
+    /// All events of one command, in order.
+    Events(Events),
+    /// A signed checkpoint, as in [`Item::Checkpoint`].
+    Checkpoint {
+        /// Where the frame ends.
+        position: Position,
+        /// The chain.
+        chain: ChainId,
+        /// The signed note.
+        note: String,
+    },
+}
+
+impl Frame {
+    /// Where the frame ends.
+    #[must_use]
+    pub const fn position(&self) -> Position {
+        match self {
+            Self::Events(events) => events.position,
+            Self::Checkpoint { position, .. } => *position,
+        }
+    }
+}
+
+/// All events of one command as they lie in a frame.
+#[derive(Debug, Clone)]
+pub struct Events {
+    position: Position,
+    // INVARIANT: well formed, or no value is made.
+    payload: Vec<u8>,
+}
+
+impl Events {
+    /// The events, one after another; nothing about them is verified but the frame's checksum.
+    pub fn stored(&self) -> impl Iterator<Item = Stored<'_>> {
+        record::stored(&self.payload)
+    }
+
+    /// How many bytes they are.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.payload.len()
+    }
+}
+
+impl From<Frame> for Item {
+    fn from(frame: Frame) -> Self {
+        match frame {
+            Frame::Events(events) => Self::Events {
+                position: events.position,
+                records: events.stored().map(|event| event.to_record()).collect(),
+            },
+            Frame::Checkpoint {
+                position,
+                chain,
+                note,
+            } => Self::Checkpoint {
+                position,
+                chain,
+                note,
+            },
+        }
+    }
 }
 
 impl Reader {
@@ -105,15 +174,21 @@ impl Reader {
 
     /// The journal from `position`, which is where an [`Item`] ended or the beginning.
     pub fn journal_from(&self, position: Position) -> Result<Items, Error> {
+        Ok(Items(self.frames_from(position, None)?))
+    }
+
+    /// The same as frames, up to the one that begins at or behind `until`.
+    pub fn frames_from(&self, from: Position, until: Option<Position>) -> Result<Frames, Error> {
         let scan = Scan::new(
             self.layout.disk(),
             &self.layout.journal(),
-            position,
+            from,
             Position::ZERO,
         )?;
-        Ok(Items {
+        Ok(Frames {
             scan,
-            from: position,
+            from,
+            until,
             ended: false,
         })
     }
@@ -150,21 +225,45 @@ impl Reader {
 
 /// The items of a journal, in order. After the last, [`Items::end`] says how it ends.
 #[derive(Debug)]
-pub struct Items {
-    scan: Scan,
-    from: Position,
-    ended: bool,
-}
+pub struct Items(Frames);
 
 impl Items {
     /// How the journal ends; right once the iterator has returned `None`.
     #[must_use]
     pub fn end(&self) -> End {
+        self.0.end()
+    }
+}
+
+impl Iterator for Items {
+    type Item = Result<Item, Error>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        self.0.next().map(|frame| frame.map(Item::from))
+    }
+}
+
+/// The frames of a journal, in order. After the last, [`Frames::end`] says how it ends.
+#[derive(Debug)]
+pub struct Frames {
+    scan: Scan,
+    from: Position,
+    until: Option<Position>,
+    ended: bool,
+}
+
+impl Frames {
+    /// How the journal ends; right once the iterator has returned `None`, unless it was told where to stop.
+    #[must_use]
+    pub fn end(&self) -> End {
         self.scan.end()
     }
 
-    fn item(&mut self) -> Result<Option<Item>, Error> {
+    fn frame(&mut self) -> Result<Option<Frame>, Error> {
         while let Some(frame) = self.scan.next_frame()? {
+            if self.until.is_some_and(|until| frame.position >= until) {
+                return Ok(None);
+            }
             if frame.position < self.from {
                 continue;
             }
@@ -175,9 +274,11 @@ impl Items {
             let position = frame.end;
             match frame.head.kind {
                 Kind::Events => {
-                    let records = record::decode(&frame.payload)
-                        .ok_or_else(|| damaged("the events of a frame are malformed"))?;
-                    return Ok(Some(Item::Events { position, records }));
+                    let payload = frame.payload;
+                    if !record::is_whole(&payload) {
+                        return Err(damaged("the events of a frame are malformed").into());
+                    }
+                    return Ok(Some(Frame::Events(Events { position, payload })));
                 }
                 Kind::Checkpoint => {
                     let mut payload = frame.payload.as_slice();
@@ -190,7 +291,7 @@ impl Items {
                     let both = chain
                         .zip(note)
                         .ok_or_else(|| damaged("a checkpoint is malformed"))?;
-                    return Ok(Some(Item::Checkpoint {
+                    return Ok(Some(Frame::Checkpoint {
                         position,
                         chain: both.0,
                         note: both.1,
@@ -209,15 +310,15 @@ impl Items {
     }
 }
 
-impl Iterator for Items {
-    type Item = Result<Item, Error>;
+impl Iterator for Frames {
+    type Item = Result<Frame, Error>;
 
     fn next(&mut self) -> Option<Self::Item> {
         if self.ended {
             return None;
         }
-        let item = self.item().transpose();
-        self.ended = !matches!(item, Some(Ok(_)));
-        item
+        let frame = self.frame().transpose();
+        self.ended = !matches!(frame, Some(Ok(_)));
+        frame
     }
 }

@@ -31,24 +31,80 @@ pub(crate) fn encode(out: &mut Vec<u8>, record: &Record) {
     }
 }
 
-/// The events of one payload; `None` if the bytes are anything else.
-pub(crate) fn decode(mut payload: &[u8]) -> Option<Vec<Record>> {
-    let mut records = Vec::new();
-    while !payload.is_empty() {
-        let header = take(&mut payload)?.to_vec();
-        let salt = take(&mut payload)?;
-        let body = take(&mut payload)?;
+/// One event as it lies in a payload.
+#[derive(Debug, Clone, Copy)]
+pub struct Stored<'p> {
+    /// E.
+    pub header: &'p [u8],
+    body: Lying<'p>,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Lying<'p> {
+    Present { salt: Salt, bytes: &'p [u8] },
+    Absent(Absence),
+}
+
+impl<'p> Stored<'p> {
+    /// Takes the next event off a payload.
+    fn take(payload: &mut &'p [u8]) -> Option<Self> {
+        let header = take(payload)?;
+        let (salt, body) = (take(payload)?, take(payload)?);
         let body = if salt.is_empty() {
-            Body::Absent(absence(body)?)
+            Lying::Absent(absence(body)?)
         } else {
-            Body::Present {
+            Lying::Present {
                 salt: Salt::from_bytes(*salt.first_chunk().filter(|_| salt.len() == 16)?),
-                bytes: body.to_vec(),
+                bytes: body,
             }
         };
-        records.push(Record { header, body });
+        Some(Self { header, body })
     }
-    Some(records)
+
+    /// B, where it is present.
+    #[must_use]
+    pub const fn body(&self) -> Option<&'p [u8]> {
+        match self.body {
+            Lying::Present { bytes, .. } => Some(bytes),
+            Lying::Absent(_) => None,
+        }
+    }
+
+    /// The same with bytes of its own.
+    #[must_use]
+    pub fn to_record(&self) -> Record {
+        Record {
+            header: self.header.to_vec(),
+            body: match self.body {
+                Lying::Present { salt, bytes } => Body::Present {
+                    salt,
+                    bytes: bytes.to_vec(),
+                },
+                Lying::Absent(absence) => Body::Absent(absence),
+            },
+        }
+    }
+}
+
+/// The events of a payload as they lie in it, up to where it is malformed.
+pub(crate) fn stored(mut payload: &[u8]) -> impl Iterator<Item = Stored<'_>> {
+    std::iter::from_fn(move || Stored::take(&mut payload))
+}
+
+/// Whether a payload is events and nothing else.
+pub(crate) fn is_whole(mut payload: &[u8]) -> bool {
+    while !payload.is_empty() {
+        if Stored::take(&mut payload).is_none() {
+            return false;
+        }
+    }
+    true
+}
+
+/// The events of one payload; `None` if the bytes are anything else.
+pub(crate) fn decode(payload: &[u8]) -> Option<Vec<Record>> {
+    let events = is_whole(payload).then(|| stored(payload))?;
+    Some(events.map(|event| event.to_record()).collect())
 }
 
 /// The bytes E of each event of a payload, as far as it is well formed.
