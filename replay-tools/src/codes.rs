@@ -39,6 +39,11 @@ pub const ROWS: Code = Code {
     id: "rows-differ",
     title: "A read model differs from its events",
 };
+/// A verification cannot go on from that file, or left none.
+pub const RESUME: Code = Code {
+    id: "resume-refused",
+    title: "A verification cannot be resumed from that state",
+};
 /// There is no such event, or nothing to prove it under.
 pub const NOT_FOUND: Code = Code {
     id: "event-not-found",
@@ -47,7 +52,7 @@ pub const NOT_FOUND: Code = Code {
 
 /// Every code of this crate.
 pub const CODES: &[Code] = &[
-    FILE, UNREADABLE, FRAMING, VIOLATION, INCOMPLETE, EXPORT, ROWS, NOT_FOUND,
+    FILE, UNREADABLE, FRAMING, VIOLATION, INCOMPLETE, EXPORT, ROWS, RESUME, NOT_FOUND,
 ];
 
 impl SourceError {

@@ -1,21 +1,21 @@
 //! A data directory as a source, live or stopped: its journal up to the last whole frame, nothing else, and no lock.
 
+mod survey;
+
 use std::cell::OnceCell;
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use countersign_chain::{Body, Record};
 use countersign_ids::{Digest, LedgerId};
-use countersign_store::read::{Item as StoreItem, Reader};
+use countersign_store::read::{Frame, Reader};
 use countersign_store::{Error, Position};
 
+use self::survey::Survey;
+use crate::pipeline;
 use crate::source::{
-    Entry, Form, Item, Kind, Source, SourceError, Stream, VisitNote, Wanted, chain_named,
+    Chunk, Chunks, Entry, Form, Item, Kind, Source, SourceError, Stream, VisitNote, Wanted,
 };
 use crate::verdict::{Findings, Level};
-
-/// Bytes of checkpoints, and of the platform chain, that are kept in memory.
-const KEPT_BYTES_MAX: usize = 8 << 20;
 
 /// An opened data directory.
 #[derive(Debug)]
@@ -24,49 +24,7 @@ pub struct Directory {
     reader: Reader,
     kind: Kind,
     survey: OnceCell<Survey>,
-}
-
-/// What one reading of the whole journal found. Later readings end where it ended, although a live one grows.
-#[derive(Debug, Default)]
-struct Survey {
-    /// What can be read: from here to the end of an item there, part after part. Between two parts is damage.
-    parts: Vec<(Position, Position)>,
-    sizes: BTreeMap<String, u64>,
-    nameless: u64,
-    torn_bytes: u64,
-    damage: Vec<String>,
-    notes: Kept<(String, String)>,
-    platform: Kept<Record>,
-}
-
-/// Small things that are needed again, kept while they are few; otherwise the journal is read once more for them.
-#[derive(Debug)]
-struct Kept<T> {
-    items: Vec<T>,
-    bytes: usize,
-}
-
-impl<T> Default for Kept<T> {
-    fn default() -> Self {
-        let (items, bytes) = (Vec::new(), 0);
-        Self { items, bytes }
-    }
-}
-
-impl<T> Kept<T> {
-    fn keep(&mut self, item: T, bytes: usize) {
-        self.bytes = self.bytes.saturating_add(bytes);
-        if self.bytes <= KEPT_BYTES_MAX {
-            self.items.push(item);
-        } else {
-            self.items = Vec::new();
-        }
-    }
-
-    /// All of them, unless they were too many.
-    fn all(&self) -> Option<&[T]> {
-        (self.bytes <= KEPT_BYTES_MAX).then_some(&self.items)
-    }
+    threads: usize,
 }
 
 impl Directory {
@@ -84,6 +42,7 @@ impl Directory {
             reader,
             kind,
             survey: OnceCell::new(),
+            threads: pipeline::threads(0),
         })
     }
 
@@ -96,135 +55,39 @@ impl Directory {
         if let Some(survey) = self.survey.get() {
             return Ok(survey);
         }
-        let survey = self.take_survey()?;
+        let survey = survey::take(&self.reader, self.kind, self.threads)
+            .map_err(|error| source_error(&self.path, error))?;
         Ok(self.survey.get_or_init(|| survey))
     }
 
-    fn take_survey(&self) -> Result<Survey, SourceError> {
-        let mut survey = Survey::default();
-        let mut next = Some(Position::ZERO);
-        while let Some(from) = next {
-            next = self.survey_from(from, &mut survey)?;
-        }
-        Ok(survey)
-    }
-
-    /// Reads on until the end, or until damage; then gives where the next segment begins, if there is one.
-    fn survey_from(
-        &self,
-        from: Position,
-        survey: &mut Survey,
-    ) -> Result<Option<Position>, SourceError> {
-        let failed = |error| source_error(&self.path, error);
-        let mut end = from;
-        let mut items = match self.reader.journal_from(from) {
-            Ok(items) => items,
-            Err(error @ Error::Damaged(_)) => return self.behind_damage(from, &error, survey),
-            Err(error) => return Err(failed(error)),
-        };
-        for item in &mut items {
-            match item {
-                Ok(StoreItem::Events { position, records }) => {
-                    end = position;
-                    for record in records {
-                        survey.note(record);
-                    }
-                }
-                Ok(StoreItem::Checkpoint {
-                    position,
-                    chain,
-                    note,
-                }) => {
-                    end = position;
-                    let bytes = note.len();
-                    survey.notes.keep((chain.to_string(), note), bytes);
-                }
-                Err(error @ Error::Damaged(_)) => {
-                    survey.parts.push((from, end));
-                    return self.behind_damage(end, &error, survey);
-                }
-                Err(error) => return Err(failed(error)),
-            }
-        }
-        survey.parts.push((from, end));
-        // The tail of a live ledger is being written now; only a stopped one has a torn tail.
-        if self.kind == Kind::Stopped {
-            survey.torn_bytes = items.end().torn.map_or(0, |torn| torn.bytes);
-        }
-        Ok(None)
-    }
-
-    /// Notes damage; what stands in the segments behind it can still be read.
-    fn behind_damage(
-        &self,
-        at: Position,
-        error: &Error,
-        survey: &mut Survey,
-    ) -> Result<Option<Position>, SourceError> {
-        let message = match error {
-            Error::Damaged(error) => error.to_string(),
-            error => error.to_string(),
-        };
-        if survey.damage.last() != Some(&message) {
-            survey.damage.push(message);
-        }
-        let segments = self.reader.segments();
-        let segments = segments.map_err(|error| source_error(&self.path, error))?;
-        let mut bases = segments.into_iter().map(|segment| segment.base);
-        Ok(bases.find(|base| *base > at))
-    }
-
-    /// Every item that the survey found, in order.
-    fn items(&self) -> Result<Items<'_>, SourceError> {
+    /// Every frame that the survey found, in order.
+    fn frames(&self) -> Result<Frames<'_>, SourceError> {
         let parts = self.survey()?.parts.clone();
         let (reader, path) = (&self.reader, self.path.as_str());
         let part = move |(from, end): (Position, Position)| {
-            let (items, error) = match reader.journal_from(from) {
-                Ok(items) => (Some(items), None),
+            let (frames, error) = match reader.frames_from(from, None) {
+                Ok(frames) => (Some(frames), None),
                 Err(error) => (None, Some(Err(source_error(path, error)))),
             };
-            let within = move |item: &Result<StoreItem, Error>| match item {
-                Ok(StoreItem::Events { position, .. } | StoreItem::Checkpoint { position, .. }) => {
-                    *position <= end
-                }
+            let within = move |frame: &Result<Frame, Error>| match frame {
+                Ok(frame) => frame.position() <= end,
                 // Damage was found by the survey, and everything before it was handed out.
                 Err(Error::Damaged(_)) => false,
                 Err(_) => true,
             };
-            items
+            frames
                 .into_iter()
                 .flatten()
                 .take_while(within)
-                .map(move |item| item.map_err(|error| source_error(path, error)))
+                .map(move |frame| frame.map_err(|error| source_error(path, error)))
                 .chain(error)
         };
         Ok(Box::new(parts.into_iter().flat_map(part)))
     }
 }
 
-/// The items of the journal, to be pulled from any thread.
-type Items<'d> = Box<dyn Iterator<Item = Result<StoreItem, SourceError>> + Send + 'd>;
-
-impl Survey {
-    fn note(&mut self, record: Record) {
-        let Some(chain) = chain_named(&record.header) else {
-            self.nameless += 1;
-            return;
-        };
-        match self.sizes.get_mut(&chain) {
-            Some(size) => *size += 1,
-            None => drop(self.sizes.insert(chain.clone(), 1)),
-        }
-        if chain == "platform" {
-            let body = match &record.body {
-                Body::Present { bytes, .. } => bytes.len(),
-                Body::Absent(_) => 0,
-            };
-            let bytes = record.header.len().saturating_add(body);
-            self.platform.keep(record, bytes);
-        }
-    }
-}
+/// The frames of the journal, to be pulled from any thread.
+type Frames<'d> = Box<dyn Iterator<Item = Result<Frame, SourceError>> + Send + 'd>;
 
 impl Source for Directory {
     fn path(&self) -> &str {
@@ -254,7 +117,12 @@ impl Source for Directory {
         chains
     }
 
-    fn check_framing(&mut self, findings: &mut Findings) -> Result<(), SourceError> {
+    fn check_framing(
+        &mut self,
+        threads: usize,
+        findings: &mut Findings,
+    ) -> Result<(), SourceError> {
+        self.threads = threads;
         let survey = self.survey()?;
         for damage in &survey.damage {
             findings.violation_of_source(Level::Framing, "journal", damage.clone());
@@ -271,27 +139,27 @@ impl Source for Directory {
     }
 
     fn stream<'s>(&'s self, wanted: &'s Wanted<'s>) -> Result<Stream<'s>, SourceError> {
-        let entries = move |item| -> Vec<Result<Item, SourceError>> {
-            match item {
-                Ok(StoreItem::Events { records, .. }) => {
-                    let entry = |record: Record| {
-                        let chain = chain_named(&record.header).filter(|chain| wanted(chain))?;
-                        Some(Ok(Item::Event(Entry { chain, record })))
-                    };
-                    records.into_iter().filter_map(entry).collect()
-                }
-                Ok(StoreItem::Checkpoint { .. }) => Vec::new(),
-                Err(error) => vec![Err(error)],
-            }
+        let items = |chunk: Result<Chunk, SourceError>| match chunk {
+            Ok(chunk) => chunk.items(wanted).into_iter().map(Ok).collect(),
+            Err(error) => vec![Err(error)],
         };
-        Ok(Box::new(self.items()?.flat_map(entries)))
+        Ok(Box::new(self.chunks(wanted)?.flat_map(items)))
+    }
+
+    fn chunks<'s>(&'s self, _: &'s Wanted<'s>) -> Result<Chunks<'s>, SourceError> {
+        let chunk = |frame| match frame {
+            Ok(Frame::Events(events)) => Some(Ok(Chunk::Frame(events))),
+            Ok(Frame::Checkpoint { .. }) => None,
+            Err(error) => Some(Err(error)),
+        };
+        Ok(Box::new(self.frames()?.filter_map(chunk)))
     }
 
     fn platform(&self) -> Result<Stream<'_>, SourceError> {
         let Some(records) = self.survey()?.platform.all() else {
             return self.stream(&|chain| chain == "platform");
         };
-        let entry = |record: &Record| {
+        let entry = |record: &countersign_chain::Record| {
             Ok(Item::Event(Entry {
                 chain: "platform".to_owned(),
                 record: record.clone(),
@@ -315,8 +183,8 @@ impl Source for Directory {
                 .iter()
                 .try_for_each(|(chain, note)| visit(chain, None, note.as_bytes()));
         }
-        for item in self.items()? {
-            if let StoreItem::Checkpoint { chain, note, .. } = item? {
+        for frame in self.frames()? {
+            if let Frame::Checkpoint { chain, note, .. } = frame? {
                 visit(&chain.to_string(), None, note.as_bytes())?;
             }
         }

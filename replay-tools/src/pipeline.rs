@@ -8,8 +8,6 @@ use std::num::NonZero;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 
-use crate::source::SourceError;
-
 /// Items in a batch, and about how many bytes.
 const BATCH_ITEMS: usize = 256;
 const BATCH_BYTES: usize = 256 << 10;
@@ -31,16 +29,17 @@ pub(crate) fn threads(asked: usize) -> usize {
 }
 
 /// Prepares and folds a whole stream on `threads` threads, this one included.
-pub(crate) fn run<I, S, T>(
+pub(crate) fn run<I, S, T, E>(
     items: S,
     threads: usize,
     prepare: impl Fn(I) -> T + Sync,
-    mut fold: impl FnMut(T) -> Result<(), SourceError>,
-) -> Result<(), SourceError>
+    mut fold: impl FnMut(T) -> Result<(), E>,
+) -> Result<(), E>
 where
     I: Weighed,
-    S: Iterator<Item = Result<I, SourceError>> + Send,
+    S: Iterator<Item = Result<I, E>> + Send,
     T: Send,
+    E: Send,
 {
     let helpers = threads.saturating_sub(1);
     let line = Line {
@@ -68,25 +67,25 @@ where
 }
 
 /// Where batches come from, one after another.
-struct Feed<S> {
+struct Feed<S, E> {
     items: S,
     next: u64,
-    failed: Option<SourceError>,
+    failed: Option<E>,
     done: bool,
 }
 
 /// A batch, or why the stream ends.
-type Batch<T> = Result<Vec<T>, SourceError>;
+type Batch<T, E> = Result<Vec<T>, E>;
 
 /// Batches that are prepared and not folded yet, by number.
-struct Shelf<T> {
-    ready: BTreeMap<u64, Batch<T>>,
+struct Shelf<T, E> {
+    ready: BTreeMap<u64, Batch<T, E>>,
     closed: bool,
 }
 
-struct Line<S, T, P> {
-    feed: Mutex<Feed<S>>,
-    shelf: Mutex<Shelf<T>>,
+struct Line<S, T, E, P> {
+    feed: Mutex<Feed<S, E>>,
+    shelf: Mutex<Shelf<T, E>>,
     changed: Condvar,
     ahead: usize,
     prepare: P,
@@ -96,14 +95,14 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-impl<I, S, T, P> Line<S, T, P>
+impl<I, S, T, E, P> Line<S, T, E, P>
 where
     I: Weighed,
-    S: Iterator<Item = Result<I, SourceError>> + Send,
+    S: Iterator<Item = Result<I, E>> + Send,
     P: Fn(I) -> T + Sync,
 {
     /// The next batch as it comes from the stream, with its number; none at the end.
-    fn pull(&self) -> Option<(u64, Batch<I>)> {
+    fn pull(&self) -> Option<(u64, Batch<I, E>)> {
         let mut feed = lock(&self.feed);
         if feed.done {
             return None;
@@ -134,7 +133,7 @@ where
         Some((number, Ok(batch)))
     }
 
-    fn prepared(&self, batch: Batch<I>) -> Batch<T> {
+    fn prepared(&self, batch: Batch<I, E>) -> Batch<T, E> {
         batch.map(|items| items.into_iter().map(&self.prepare).collect())
     }
 
@@ -160,12 +159,12 @@ where
         }
     }
 
-    fn put(&self, number: u64, batch: Batch<T>) {
+    fn put(&self, number: u64, batch: Batch<T, E>) {
         lock(&self.shelf).ready.insert(number, batch);
         self.changed.notify_all();
     }
 
-    fn fold(&self, fold: &mut dyn FnMut(T) -> Result<(), SourceError>) -> Result<(), SourceError> {
+    fn fold(&self, fold: &mut dyn FnMut(T) -> Result<(), E>) -> Result<(), E> {
         let mut number = 0;
         while let Some(batch) = self.take(number) {
             for item in batch? {
@@ -177,7 +176,7 @@ where
     }
 
     /// The batch of that number, prepared here if nobody else did; none behind the last.
-    fn take(&self, number: u64) -> Option<Batch<T>> {
+    fn take(&self, number: u64) -> Option<Batch<T, E>> {
         loop {
             let mut shelf = lock(&self.shelf);
             if let Some(batch) = shelf.ready.remove(&number) {
@@ -195,7 +194,7 @@ where
     }
 
     /// Nothing is left to pull: the batch is a helper's, or there is none.
-    fn wait_for(&self, number: u64) -> Option<Batch<T>> {
+    fn wait_for(&self, number: u64) -> Option<Batch<T, E>> {
         if number >= lock(&self.feed).next {
             return None;
         }
@@ -210,7 +209,7 @@ where
     }
 }
 
-impl<S, T, P> Line<S, T, P> {
+impl<S, T, E, P> Line<S, T, E, P> {
     fn close(&self) {
         lock(&self.shelf).closed = true;
         self.changed.notify_all();
@@ -218,18 +217,18 @@ impl<S, T, P> Line<S, T, P> {
 }
 
 /// Closes the line when folding ends, however it ends: helpers that wait for room go home.
-struct Guard<'l, S, T, P>(&'l Line<S, T, P>);
+struct Guard<'l, S, T, E, P>(&'l Line<S, T, E, P>);
 
-impl<S, T, P> Drop for Guard<'_, S, T, P> {
+impl<S, T, E, P> Drop for Guard<'_, S, T, E, P> {
     fn drop(&mut self) {
         self.0.close();
     }
 }
 
 /// Closes the line if a helper panics: the folding thread must not wait for it, and the panic goes on when the scope ends.
-struct PanicGuard<'l, S, T, P>(&'l Line<S, T, P>);
+struct PanicGuard<'l, S, T, E, P>(&'l Line<S, T, E, P>);
 
-impl<S, T, P> Drop for PanicGuard<'_, S, T, P> {
+impl<S, T, E, P> Drop for PanicGuard<'_, S, T, E, P> {
     fn drop(&mut self) {
         if thread::panicking() {
             self.0.close();
@@ -240,6 +239,7 @@ impl<S, T, P> Drop for PanicGuard<'_, S, T, P> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::source::SourceError;
 
     impl Weighed for u64 {
         fn weight(&self) -> usize {
@@ -260,7 +260,7 @@ mod tests {
             for length in [0_u64, 1, 255, 256, 257, 10_000] {
                 let mut folded = Vec::new();
                 run(
-                    (0..length).map(Ok),
+                    (0..length).map(Ok::<_, SourceError>),
                     threads,
                     |item| item * 3,
                     |item| {
@@ -297,7 +297,7 @@ mod tests {
     #[test]
     fn whoever_folds_may_stop() {
         let stopped = run(
-            (0..100_000_u64).map(Ok),
+            (0..100_000_u64).map(Ok::<_, SourceError>),
             3,
             |item| item,
             |item| {
@@ -317,7 +317,7 @@ mod tests {
         for helper in [false, true] {
             let ended = std::panic::catch_unwind(|| {
                 run(
-                    (0..100_000_u64).map(Ok),
+                    (0..100_000_u64).map(Ok::<_, SourceError>),
                     3,
                     |item| {
                         let mine = thread::current().id() == here;

@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use std::path::Path;
 
 use countersign_chain::{Body, Record};
+use countersign_ids::Digest;
 use serde::Serialize;
 
 use crate::source::SourceError;
@@ -74,6 +75,19 @@ pub struct SourceLine {
     pub torn_bytes: u64,
 }
 
+/// Where a run went on, and what it takes from the run before.
+#[derive(Debug, Clone, Serialize)]
+pub struct Resumed {
+    /// The digest of the state that the earlier run left.
+    pub state: Digest,
+    /// Events that the earlier run verified; their bytes were hashed and linked again.
+    pub events: u64,
+    /// The same by chain.
+    pub chains: BTreeMap<String, u64>,
+    /// What was not checked again.
+    pub taken_over: &'static str,
+}
+
 /// The whole verdict.
 #[derive(Debug, Clone, Serialize)]
 pub struct Verdict {
@@ -107,6 +121,9 @@ pub struct Verdict {
     pub asserted: Vec<String>,
     /// The most memory that the process used, where the system tells.
     pub peak_memory_bytes: Option<u64>,
+    /// Where it went on; none for a whole run.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub resumed: Option<Resumed>,
 }
 
 impl Verdict {
@@ -157,6 +174,7 @@ impl Verdict {
             keys: Vec::new(),
             asserted: Vec::new(),
             peak_memory_bytes: peak_memory_bytes(),
+            resumed: None,
         })
     }
 
@@ -189,25 +207,14 @@ impl Verdict {
                 .unwrap_or_default();
             writeln!(out, "  {:<12} {:<10}{note}", level.name(), status.word())?;
         }
-        let counts = &self.counts;
-        writeln!(
-            out,
-            "{} events in {} chains, {} checkpoints, {} heads, {} statements, {} orders, {} messages, {} decisions, {} blobs",
-            counts.events,
-            counts.chains,
-            counts.checkpoints,
-            counts.heads,
-            counts.statements,
-            counts.orders,
-            counts.messages,
-            counts.decisions,
-            counts.blobs
-        )?;
-        for (reason, count) in &counts.absent {
-            writeln!(out, "bodies absent, {reason}: {count}")?;
-        }
-        if counts.destroyed > 0 {
-            writeln!(out, "bodies sealed, key destroyed: {}", counts.destroyed)?;
+        self.write_counts(out)?;
+        if let Some(resumed) = &self.resumed {
+            let (events, chains) = (resumed.events, resumed.chains.len());
+            writeln!(
+                out,
+                "resumed behind {events} events of {chains} chains, state {}; hashed and linked again, but taken from the earlier run: {}",
+                resumed.state, resumed.taken_over
+            )?;
         }
         if self.source.torn_bytes > 0 {
             writeln!(out, "tail: {} bytes torn", self.source.torn_bytes)?;
@@ -235,6 +242,30 @@ impl Verdict {
         }
         if let Some(bytes) = self.peak_memory_bytes {
             writeln!(out, "peak memory: {} KiB", bytes / 1024)?;
+        }
+        Ok(())
+    }
+
+    fn write_counts(&self, out: &mut String) -> std::fmt::Result {
+        let counts = &self.counts;
+        writeln!(
+            out,
+            "{} events in {} chains, {} checkpoints, {} heads, {} statements, {} orders, {} messages, {} decisions, {} blobs",
+            counts.events,
+            counts.chains,
+            counts.checkpoints,
+            counts.heads,
+            counts.statements,
+            counts.orders,
+            counts.messages,
+            counts.decisions,
+            counts.blobs
+        )?;
+        for (reason, count) in &counts.absent {
+            writeln!(out, "bodies absent, {reason}: {count}")?;
+        }
+        if counts.destroyed > 0 {
+            writeln!(out, "bodies sealed, key destroyed: {}", counts.destroyed)?;
         }
         Ok(())
     }

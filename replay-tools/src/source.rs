@@ -8,7 +8,8 @@ use std::io;
 use std::ops::ControlFlow;
 
 use countersign_chain::{Body, Record};
-use countersign_ids::{Digest, LedgerId};
+use countersign_ids::{ChainId, Digest, LedgerId};
+use countersign_store::read::Events;
 use serde::Serialize;
 
 use crate::directory::Directory;
@@ -96,6 +97,41 @@ pub enum Item {
     Fault(Fault),
 }
 
+/// Items as they lie in the source: taking them apart is work for any thread.
+#[derive(Debug)]
+pub enum Chunk {
+    /// One item.
+    Item(Item),
+    /// All events of one command, of chains that are wanted or not.
+    Frame(Events),
+}
+
+impl Chunk {
+    /// Its items of the chains that `wanted` names.
+    pub fn items(self, wanted: &Wanted<'_>) -> Vec<Item> {
+        match self {
+            Self::Item(item) => vec![item],
+            Self::Frame(events) => {
+                let events = events.stored().filter_map(|stored| {
+                    let chain = chain_named(stored.header).filter(|chain| wanted(chain))?;
+                    let (chain, record) = (chain.to_owned(), stored.to_record());
+                    Some(Item::Event(Entry { chain, record }))
+                });
+                events.collect()
+            }
+        }
+    }
+}
+
+impl Weighed for Chunk {
+    fn weight(&self) -> usize {
+        match self {
+            Self::Item(item) => item.weight(),
+            Self::Frame(events) => events.bytes(),
+        }
+    }
+}
+
 impl Weighed for Item {
     fn weight(&self) -> usize {
         match self {
@@ -141,6 +177,9 @@ impl Fault {
 /// The items of a source, to be pulled from any thread.
 pub type Stream<'s> = Box<dyn Iterator<Item = Result<Item, SourceError>> + Send + 's>;
 
+/// The chunks of a source, to be pulled from any thread.
+pub type Chunks<'s> = Box<dyn Iterator<Item = Result<Chunk, SourceError>> + Send + 's>;
+
 /// Chooses chains by name.
 pub type Wanted<'w> = dyn Fn(&str) -> bool + Sync + 'w;
 
@@ -167,8 +206,9 @@ pub trait Source {
     /// The chains that it claims to hold, with the size it claims. MUST hold `platform`.
     fn chains(&self) -> BTreeMap<String, (Form, Option<u64>)>;
 
-    /// Checks the container itself; called once, before anything else is read.
-    fn check_framing(&mut self, findings: &mut Findings) -> Result<(), SourceError>;
+    /// Checks the container itself, on so many threads; called once, before anything else is read.
+    fn check_framing(&mut self, threads: usize, findings: &mut Findings)
+    -> Result<(), SourceError>;
 
     /// Bytes at the end that were being written when the writer died.
     fn torn_bytes(&self) -> u64 {
@@ -179,6 +219,12 @@ pub trait Source {
     ///
     /// MUST give the same items each time it is called.
     fn stream<'s>(&'s self, wanted: &'s Wanted<'s>) -> Result<Stream<'s>, SourceError>;
+
+    /// The same, not taken apart: [`Chunk::items`] does that, with the same `wanted`.
+    fn chunks<'s>(&'s self, wanted: &'s Wanted<'s>) -> Result<Chunks<'s>, SourceError> {
+        let chunks = self.stream(wanted)?.map(|item| item.map(Chunk::Item));
+        Ok(Box::new(chunks))
+    }
 
     /// Every event of the platform chain.
     fn platform(&self) -> Result<Stream<'_>, SourceError> {
@@ -240,13 +286,58 @@ pub trait Source {
 }
 
 /// The chain that a header says it belongs to, found without trusting the rest of it.
-pub(crate) fn chain_named(header: &[u8]) -> Option<String> {
-    let text = std::str::from_utf8(header).ok()?;
-    let (_, rest) = text.split_once("\"source\":\"/ledgers/")?;
-    let (source, _) = rest.split_once('"')?;
-    let (_, chain) = source.split_once("/chains/")?;
-    chain
-        .parse::<countersign_ids::ChainId>()
-        .ok()
-        .map(|chain| chain.to_string())
+pub(crate) fn chain_named(header: &[u8]) -> Option<&str> {
+    chain_text(header).filter(|chain| chain.parse::<ChainId>().is_ok())
+}
+
+/// The same, whether or not it can be the name of a chain. A header has few slashes, and most of them stand in its `source`.
+pub(crate) fn chain_text(header: &[u8]) -> Option<&str> {
+    let mut rest = header;
+    while let Some(slash) = rest.iter().rposition(|byte| *byte == b'/') {
+        rest = rest.get(..slash)?;
+        let Some(ledger) = rest.strip_suffix(b"/chains") else {
+            continue;
+        };
+        let begin = ledger.iter().rposition(|byte| *byte == b'"')?;
+        let (field, value) = ledger.split_at_checked(begin)?;
+        if !field.ends_with(b"\"source\":") || !value.starts_with(b"\"/ledgers/") {
+            continue;
+        }
+        let chain = header.get(slash.saturating_add(1)..)?;
+        let end = chain.iter().position(|byte| *byte == b'"')?;
+        return std::str::from_utf8(chain.get(..end)?).ok();
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_chain_is_found_wherever_the_source_stands() {
+        let long = "a/chains/".repeat(200);
+        for (header, chain) in [
+            (r#"{"source":"/ledgers/ab/chains/acme"}"#, Some("acme")),
+            (
+                r#"{"source":"/ledgers/ab/chains/acme.beats","type":"a/b"}"#,
+                Some("acme.beats"),
+            ),
+            (r#"{"source":"/ledgers/ab/chains/Acme"}"#, None),
+            (r#"{"source":"/ledgers/ab/chains/acme"#, None),
+            (r#"{"xsource":"/ledgers/ab/chains/acme"}"#, None),
+            (r#"{"source":"ledgers/ab/chains/acme"}"#, None),
+            (r#"{"source":"/ledgers/ab"}"#, None),
+            ("", None),
+            ("/chains/", None),
+        ] {
+            assert_eq!(chain_named(header.as_bytes()), chain, "{header}");
+            let followed = header.replace('}', &format!(r#","z":"{long}"}}"#));
+            assert_eq!(
+                chain_named(followed.as_bytes()),
+                chain,
+                "{header}, followed"
+            );
+        }
+    }
 }

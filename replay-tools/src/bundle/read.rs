@@ -209,7 +209,7 @@ impl Source for Bundle {
         self.manifest.chains.iter().filter_map(known).collect()
     }
 
-    fn check_framing(&mut self, findings: &mut Findings) -> Result<(), SourceError> {
+    fn check_framing(&mut self, _: usize, findings: &mut Findings) -> Result<(), SourceError> {
         let mut present = BTreeSet::new();
         self.check_member("manifest.json", findings)?;
         for member in self

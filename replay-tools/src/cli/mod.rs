@@ -2,6 +2,7 @@
 //!
 //! Exit 0 verified or done, 1 bytes contradict, 2 something needed is absent or unreadable, 64 wrong usage.
 
+mod resume;
 mod run;
 
 use std::path::PathBuf;
@@ -73,6 +74,12 @@ pub struct VerifyArgs {
     /// How many threads to use; as many as the machine has without it
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub threads: usize,
+    /// Go on from what an earlier run saved: signatures and policy decisions before are not checked again
+    #[arg(long, value_name = "STATE")]
+    pub from: Option<PathBuf>,
+    /// Save what a later run can go on from, if everything was verified; replaces the file
+    #[arg(long, value_name = "STATE")]
+    pub save: Option<PathBuf>,
     /// Ask for pinned, signed, recorded, anchored where witnesses are in force, and nothing unchecked
     #[arg(long)]
     pub strict: bool,

@@ -8,7 +8,7 @@ use countersign_ids::Code;
 
 use super::{
     Command, DiffArgs, ExportArgs, ProveArgs, RebuildArgs, ShowArgs, TimelineArgs, USAGE,
-    VerifyArgs,
+    VerifyArgs, resume,
 };
 use crate::codes;
 use crate::cost::cost;
@@ -23,19 +23,19 @@ use crate::show::{Filter, ShowError, Style, show};
 use crate::source::SourceError;
 use crate::timeline::timeline;
 use crate::verdict::Demands;
-use crate::verify::{GenesisPin, PinError, Pins, parse_keys, verify};
+use crate::verify::{GenesisPin, PinError, Pins, Verified, parse_keys, verify_from};
 
 /// A failure with the exit code and the page that go with it.
-struct Failure {
-    exit: u8,
-    code: Option<Code>,
-    message: String,
+pub(super) struct Failure {
+    pub(super) exit: u8,
+    pub(super) code: Option<Code>,
+    pub(super) message: String,
 }
 
 /// Runs one command; gives the exit code.
 pub fn run(command: &Command, out: &mut dyn Write, err: &mut dyn Write) -> u8 {
     let outcome = match command {
-        Command::Verify(arguments) => run_verify(arguments, out),
+        Command::Verify(arguments) => run_verify(arguments, out, err),
         Command::Show(arguments) => run_show(arguments, out),
         Command::Export(arguments) => run_export(arguments, out, err),
         Command::Rebuild(arguments) => run_rebuild(arguments, out),
@@ -57,7 +57,11 @@ pub fn run(command: &Command, out: &mut dyn Write, err: &mut dyn Write) -> u8 {
     }
 }
 
-fn run_verify(arguments: &VerifyArgs, out: &mut dyn Write) -> Result<u8, Failure> {
+fn run_verify(
+    arguments: &VerifyArgs,
+    out: &mut dyn Write,
+    err: &mut dyn Write,
+) -> Result<u8, Failure> {
     let pins = read_pins(arguments)?;
     let demands = Demands {
         allow: arguments.allow.iter().copied().collect(),
@@ -66,15 +70,28 @@ fn run_verify(arguments: &VerifyArgs, out: &mut dyn Write) -> Result<u8, Failure
         threads: arguments.threads,
     };
     let mut progress = Progress::on_terminal();
-    let verdict = open(&arguments.source)
-        .and_then(|mut source| verify(source.as_mut(), &pins, &demands, &mut progress))
-        .or_else(|error| Verdict::of_unread(&arguments.source, &error).ok_or(error))?;
+    let verified = match open(&arguments.source) {
+        Ok(mut source) => {
+            let from = resume::read(arguments.from.as_deref(), source.as_ref(), &pins)?;
+            verify_from(source.as_mut(), from, (&pins, &demands), &mut progress)
+        }
+        Err(error) => Err(error),
+    };
+    let verified = verified.or_else(|error| {
+        let verdict = Verdict::of_unread(&arguments.source, &error).ok_or(error)?;
+        let state = None;
+        Ok::<_, Failure>(Verified { verdict, state })
+    })?;
+    let verdict = &verified.verdict;
     let text = if arguments.json {
         verdict.to_json() + "\n"
     } else {
         verdict.to_text()
     };
     out.write_all(text.as_bytes())?;
+    if let Some(path) = &arguments.save {
+        resume::save(path, &verified, err)?;
+    }
     Ok(verdict.exit)
 }
 

@@ -14,6 +14,8 @@ pub(crate) struct Blobs<'a> {
     /// Those that the source lists and no body named yet.
     unnamed: BTreeSet<Digest>,
     matched: BTreeSet<Digest>,
+    /// Those that an earlier run matched, in events that are not read again.
+    before: BTreeSet<Digest>,
 }
 
 impl<'a> Blobs<'a> {
@@ -23,6 +25,7 @@ impl<'a> Blobs<'a> {
             source,
             unnamed: source.blob_names().into_iter().collect(),
             matched: BTreeSet::new(),
+            before: BTreeSet::new(),
         }
     }
 
@@ -63,7 +66,20 @@ impl<'a> Blobs<'a> {
 
     /// How many different ones were named and matched.
     pub(crate) fn count(&self) -> u64 {
-        self.matched.len() as u64
+        self.matched.union(&self.before).count() as u64
+    }
+
+    /// These were named and matched by an earlier run.
+    pub(crate) fn named_before(&mut self, named: BTreeSet<Digest>) {
+        self.unnamed.retain(|digest| !named.contains(digest));
+        self.before = named;
+    }
+
+    /// All that were named and matched.
+    pub(crate) fn into_named(self) -> BTreeSet<Digest> {
+        let mut named = self.matched;
+        named.extend(self.before);
+        named
     }
 
     /// The source.
@@ -98,7 +114,7 @@ mod tests {
         fn chains(&self) -> BTreeMap<String, (Form, Option<u64>)> {
             BTreeMap::new()
         }
-        fn check_framing(&mut self, _: &mut Findings) -> Result<(), SourceError> {
+        fn check_framing(&mut self, _: usize, _: &mut Findings) -> Result<(), SourceError> {
             Ok(())
         }
         fn stream<'s>(&'s self, _: &'s Wanted<'s>) -> Result<Stream<'s>, SourceError> {

@@ -94,6 +94,13 @@ impl ChainRun {
         self.known.get(&size).copied()
     }
 
+    /// Root and last event where it ends; none if it has no event.
+    pub(crate) fn end(&self) -> Option<Snapshot> {
+        let last = Some(self.last.as_ref()?.hash);
+        let root = self.frontier.root();
+        Some(Snapshot { root, last })
+    }
+
     /// Takes the next event: tells whether every rule of the chain holds, and goes on in any case.
     pub(super) fn follow(&mut self, ready: &Ready, believed: bool) -> Checked {
         let outcome = match &ready.read {

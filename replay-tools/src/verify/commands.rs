@@ -11,15 +11,18 @@ use countersign_ids::CommandId;
 use crate::source::{GO_ON, Source, SourceError};
 use crate::verdict::{Findings, Level};
 
-/// Words of the filter: 8 MiB, enough for ten million commands before suspects become common.
-const WORDS: usize = 1 << 20;
+/// Lines of the filter: 32 MiB, so that among ten million commands a few hundred are suspects by chance, and among a million
+/// none. An id has its bits in one line, because each line costs a wait for memory.
+const LINES: usize = 1 << 19;
+/// A line is 512 bits: what the processor fetches at once.
+type Line = [u64; 8];
 /// Bits set per id.
-const PROBES: usize = 4;
+const PROBES: u32 = 6;
 
 /// The command ids that went by.
 #[derive(Debug)]
 pub(super) struct Commands {
-    filter: Vec<u64>,
+    filter: Vec<Line>,
     last: BTreeMap<String, CommandId>,
     suspects: BTreeMap<String, BTreeSet<CommandId>>,
 }
@@ -27,7 +30,7 @@ pub(super) struct Commands {
 impl Commands {
     pub(super) fn new() -> Self {
         Self {
-            filter: vec![0; WORDS],
+            filter: vec![[0; 8]; LINES],
             last: BTreeMap::new(),
             suspects: BTreeMap::new(),
         }
@@ -35,10 +38,11 @@ impl Commands {
 
     /// Takes the command of the next event of a chain.
     pub(super) fn follow(&mut self, chain: &str, command: CommandId) {
-        if self.last.get(chain) == Some(&command) {
-            return;
+        match self.last.get_mut(chain) {
+            Some(last) if *last == command => return,
+            Some(last) => *last = command,
+            None => drop(self.last.insert(chain.to_owned(), command)),
         }
-        self.last.insert(chain.to_owned(), command);
         if self.mark(&command) {
             self.suspects
                 .entry(chain.to_owned())
@@ -49,14 +53,18 @@ impl Commands {
 
     /// Sets the bits of an id; tells whether all of them were set.
     fn mark(&mut self, command: &CommandId) -> bool {
-        let mut seen = true;
-        for probe in command.as_bytes().chunks_exact(4).take(PROBES) {
-            let value = probe
-                .iter()
-                .fold(0_u64, |value, byte| value << 8 | u64::from(*byte));
-            let word = usize::try_from(value >> 6).unwrap_or_default() % WORDS;
-            let bit = 1_u64 << (value & 63);
-            if let Some(word) = self.filter.get_mut(word) {
+        let (line, bits) = command.as_bytes().split_at(8);
+        let number = |half: &[u8]| half.try_into().map_or(0, u64::from_be_bytes);
+        let place = usize::try_from(number(line)).unwrap_or_default() % LINES;
+        let (bits, mut seen) = (number(bits), true);
+        let Some(line) = self.filter.get_mut(place) else {
+            return true;
+        };
+        for probe in 0..PROBES {
+            let bit = bits >> (9 * probe);
+            let word = usize::try_from(bit >> 6 & 7).unwrap_or_default();
+            if let Some(word) = line.get_mut(word) {
+                let bit = 1_u64 << (bit & 63);
                 seen &= *word & bit != 0;
                 *word |= bit;
             }

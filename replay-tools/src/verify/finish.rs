@@ -1,15 +1,14 @@
 //! The end of a verification: what was said about trees against the trees, then the verdict.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
-use countersign_chain::{event_hash, merkle};
+use countersign_ids::Digest;
 
 use super::chain::ChainRun;
 use super::fault::{Checked, absent, bad, need, record};
-use super::{Run, notes, projections};
-use crate::pipeline;
+use super::{Run, Verified, notes, projections};
 use crate::report::{SourceLine, Verdict, peak_memory_bytes, verdict_word};
-use crate::source::{Entry, Form, Item, SourceError};
+use crate::source::{Form, SourceError};
 use crate::verdict::{Demands, Findings, Level, Status, exit_code};
 
 /// What nobody but the server says, whatever was verified.
@@ -23,18 +22,9 @@ pub(super) fn finish(
     mut run: Run<'_>,
     mut findings: Findings,
     demands: &Demands,
-) -> Result<Verdict, SourceError> {
-    run.not_read(&mut findings);
-    run.check_removals(&mut findings)?;
-    run.commands.finish(run.source, &mut findings)?;
-    run.resolve_sightings(&mut findings)?;
-    run.check_ends(&mut findings);
-    run.check_heads(&mut findings)?;
-    let signed = run.check_checkpoints(&mut findings)?;
-    run.check_sparse(&mut findings)?;
-    run.check_at_least(&mut findings)?;
-    run.check_blobs(&mut findings);
-    run.check_witnesses(&mut findings);
+    resumed: Option<Digest>,
+) -> Result<Verified, SourceError> {
+    let signed = run.compare(&mut findings)?;
     let mut notes = BTreeMap::new();
     let projections = if demands.reaches(Level::Projections) {
         projections::check(run.source, &mut findings, &mut notes)?
@@ -49,11 +39,14 @@ pub(super) fn finish(
             notes.insert(*level, "not asked for".to_owned());
         }
     }
-    let lacking = if demands.strict {
-        run.lacking(&signed)
-    } else {
-        Vec::new()
-    };
+    let resumed = run.resumed(resumed);
+    let mut lacking = Vec::new();
+    if demands.strict {
+        lacking = run.lacking(&signed);
+        if resumed.is_some() {
+            lacking.push("resumed: an earlier run is believed".to_owned());
+        }
+    }
     let exit = exit_code(&levels, demands, &lacking);
     let (first_bad, verdict) = (
         findings.first_bad().map(|(place, _)| place.clone()),
@@ -61,7 +54,7 @@ pub(super) fn finish(
     );
     run.counts.chains = run.chains.len() as u64;
     run.counts.blobs = run.blobs.count();
-    Ok(Verdict {
+    let verdict = Verdict {
         verdict,
         exit,
         pinned: run.pins.genesis.is_some(),
@@ -80,14 +73,34 @@ pub(super) fn finish(
         keys: run.key_origins(),
         asserted: ASSERTED.iter().map(ToString::to_string).collect(),
         peak_memory_bytes: peak_memory_bytes(),
-        counts: run.counts,
-    })
+        counts: run.counts.clone(),
+        resumed,
+    };
+    let state = run.state(&verdict.levels, exit, &signed);
+    Ok(Verified { verdict, state })
 }
 
-/// Which chains are under a valid checkpoint up to which size.
-pub(super) type Signed = BTreeMap<String, u64>;
+/// Which chains are under a valid checkpoint up to which size, and that checkpoint.
+pub(super) type Signed = BTreeMap<String, (u64, String)>;
 
 impl Run<'_> {
+    /// Everything that was said about trees, keys and bodies, against what was read.
+    fn compare(&mut self, findings: &mut Findings) -> Result<Signed, SourceError> {
+        self.not_read(findings);
+        self.check_resumed(findings)?;
+        self.check_removals(findings)?;
+        self.commands.finish(self.source, findings)?;
+        self.resolve_sightings(findings)?;
+        self.check_ends(findings);
+        self.check_heads(findings)?;
+        let signed = self.check_checkpoints(findings)?;
+        self.check_sparse(findings)?;
+        self.check_at_least(findings)?;
+        self.check_blobs(findings);
+        self.check_witnesses(findings);
+        Ok(signed)
+    }
+
     /// After a broken event nothing of its chain is believed, and the verdict says so.
     fn not_read(&self, findings: &mut Findings) {
         let broken: Vec<String> = findings.broken().map(ToOwned::to_owned).collect();
@@ -136,69 +149,6 @@ impl Run<'_> {
                 "a witness policy is in force, and this version does not check cosignatures";
             findings.missing_of_source(Level::Witnesses, "cosignatures", reason);
         }
-    }
-
-    /// Compares every tree that somebody saw with the chain's own, reading a chain again only where it must be.
-    fn resolve_sightings(&mut self, findings: &mut Findings) -> Result<(), SourceError> {
-        let mut unknown: BTreeMap<String, BTreeSet<u64>> = BTreeMap::new();
-        for (of, size) in self.sightings.keys() {
-            let known = self
-                .chains
-                .get(of)
-                .is_some_and(|run| *size > run.count() || run.at_size(*size).is_some());
-            if !known {
-                unknown.entry(of.clone()).or_default().insert(*size);
-            }
-        }
-        let mut again = BTreeMap::new();
-        if !unknown.is_empty() {
-            let (ledger, wanted) = (self.ledger, |chain: &str| unknown.contains_key(chain));
-            // Only the tree is wanted of it; what is wrong with the events was said the first time.
-            pipeline::run(
-                self.source.stream(&wanted)?,
-                self.threads,
-                |item| match item {
-                    Item::Event(Entry { chain, record }) => {
-                        let leaf = merkle::leaf_hash(&record.header);
-                        Some((chain, leaf, event_hash(&record.header)))
-                    }
-                    Item::Fault(_) => None,
-                },
-                |leaf| {
-                    if let Some((chain, leaf, hash)) = leaf
-                        && let (Some(wanted), Ok(id)) = (unknown.get(&chain), chain.parse())
-                    {
-                        again
-                            .entry(chain)
-                            .or_insert_with(|| {
-                                ChainRun::new(ledger, id, Form::Whole, wanted.clone())
-                            })
-                            .leaf(leaf, hash);
-                    }
-                    Ok(())
-                },
-            )?;
-        }
-        for ((of, size), seen) in &self.sightings {
-            let snapshot = [self.chains.get(of), again.get(of)]
-                .into_iter()
-                .flatten()
-                .find_map(|run| run.at_size(*size));
-            for (root, first) in seen {
-                let same = snapshot.is_some_and(|snapshot| snapshot.root == *root.as_bytes());
-                let message = format!(
-                    "saw another tree of size {size} of `{of}` than this one (a split view)"
-                );
-                let outcome = need(same, "split-view", &message);
-                record(
-                    findings,
-                    Level::Evidence,
-                    (&first.chain, first.sequence),
-                    outcome,
-                )?;
-            }
-        }
-        Ok(())
     }
 
     /// The end of a key says in its own append where it ends on each chain.
@@ -272,7 +222,9 @@ impl Run<'_> {
             match outcome {
                 Ok(size) => {
                     let largest = signed.entry(chain.to_owned()).or_default();
-                    *largest = size.max(*largest);
+                    if size >= largest.0 {
+                        *largest = (size, String::from_utf8_lossy(note).into_owned());
+                    }
                 }
                 Err(fault) => outcomes.push((chain.to_owned(), size, Err(fault))),
             }
@@ -406,7 +358,7 @@ impl Run<'_> {
                 Form::Whole => run.count(),
                 Form::Sparse => 0,
             };
-            let under = signed.get(chain).copied().unwrap_or(0);
+            let under = signed.get(chain).map_or(0, |(size, _)| *size);
             if under < size {
                 lacking.push(format!("`{chain}` has {size} events, signed are {under}"));
             }
@@ -454,7 +406,7 @@ impl Run<'_> {
 }
 
 /// One checkpoint: of this chain, signed by a key that held, over this tree. Gives its size.
-fn check_note(
+pub(super) fn check_note(
     platform: &super::Platform,
     chains: &BTreeMap<String, ChainRun>,
     chain: &str,

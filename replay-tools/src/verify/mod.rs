@@ -18,11 +18,13 @@ mod policy;
 mod prepare;
 mod projections;
 mod removals;
+mod resume;
+mod sightings;
 mod tenant;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use countersign_chain::{Hashed, Header};
+use countersign_chain::Hashed;
 use countersign_events::{DecodeError, Event};
 use countersign_ids::{ChainId, Digest, LedgerId};
 
@@ -36,12 +38,13 @@ use self::tenant::{Context, Seen, Tenant};
 use crate::pipeline;
 use crate::progress::Progress;
 use crate::report::{Counts, Verdict};
-use crate::source::{Form, Source, SourceError, Stream};
+use crate::source::{Chunk, Chunks, Form, Source, SourceError, Wanted};
 use crate::verdict::{Demands, Findings, Level, Place};
 
 pub(crate) use chain::sequence_named;
 pub(crate) use notes::read_checkpoint;
 pub use pins::{GenesisPin, PinError, Pins, parse_keys};
+pub use resume::{Refused, State};
 
 /// Sizes of chains that somebody names.
 type Sizes = BTreeMap<String, BTreeSet<u64>>;
@@ -64,12 +67,23 @@ struct Run<'a> {
     anchors: BTreeMap<String, Vec<Anchor>>,
     opened: BTreeMap<String, u64>,
     commands: commands::Commands,
-
     policy: policy::Reevaluation,
     counts: Counts,
+    /// What an earlier run verified of each chain, and where it ended.
+    covered: BTreeMap<String, u64>,
+    reached: BTreeMap<String, resume::Reached>,
     threads: usize,
     /// Whether bodies are read at all, or only bytes, links and trees.
     deep: bool,
+}
+
+/// A verdict, and what a later run can go on from.
+#[derive(Debug)]
+pub struct Verified {
+    /// What was found.
+    pub verdict: Verdict,
+    /// None unless everything that a later run would take over was verified, and something is signed.
+    pub state: Option<State>,
 }
 
 /// Verifies a source.
@@ -82,42 +96,43 @@ pub fn verify(
     demands: &Demands,
     progress: &mut Progress,
 ) -> Result<Verdict, SourceError> {
+    verify_from(source, None, (pins, demands), progress).map(|verified| verified.verdict)
+}
+
+/// Verifies a source, going on from what an earlier run left, which must fit ([`State::fits`]).
+///
+/// # Errors
+/// As [`verify`].
+pub fn verify_from(
+    source: &mut dyn Source,
+    from: Option<(State, Digest)>,
+    (pins, demands): (&Pins, &Demands),
+    progress: &mut Progress,
+) -> Result<Verified, SourceError> {
     let mut findings = Findings::default();
     progress.step("framing");
-    source.check_framing(&mut findings)?;
+    let threads = pipeline::threads(demands.threads);
+    source.check_framing(threads, &mut findings)?;
     let source: &dyn Source = source;
     let (mut sizes, anchors) = notes::collect(source)?;
     notes::pinned_size(pins, &mut sizes);
-    let forms = source
-        .chains()
-        .into_iter()
-        .map(|(chain, (form, _))| (chain, form))
-        .collect::<BTreeMap<_, _>>();
-    let platform_form = forms.get("platform").copied().unwrap_or(Form::Whole);
-    let mut run = Run {
-        ledger: source.ledger(),
-        source,
-        pins,
-        forms,
-        chains: BTreeMap::new(),
-        platform: Platform::new(source.ledger(), platform_form),
-        tenants: BTreeMap::new(),
-        blobs: Blobs::new(source),
-        used: BTreeSet::new(),
-        sightings: Sightings::new(),
-        anchors,
-        opened: BTreeMap::new(),
-        commands: commands::Commands::new(),
-
-        policy: policy::Reevaluation::default(),
-        counts: Counts::default(),
-        threads: pipeline::threads(demands.threads),
-        deep: demands.reaches(Level::Evidence),
-    };
+    let mut run = Run::new(source, pins, demands, anchors);
+    let digest = from.as_ref().map(|(_, digest)| *digest);
+    if let Some((state, _)) = from {
+        state.wants(&mut sizes);
+        run.resume(state);
+    }
     run.begin_chain("platform", &sizes);
     progress.expect(source.event_count());
     progress.step("platform chain");
-    run.pass(source.platform()?, &sizes, &mut findings, progress)?;
+    let platform = |chain: &str| chain == "platform";
+    let events = source.platform()?.map(|item| item.map(Chunk::Item));
+    run.pass(
+        (Box::new(events), &platform),
+        &sizes,
+        &mut findings,
+        progress,
+    )?;
     if findings.is_broken("platform") {
         run.platform.break_off();
     }
@@ -131,54 +146,96 @@ pub fn verify(
         run.begin_chain(&chain, &sizes);
     }
     progress.step("chains");
+    let others = |chain: &str| chain != "platform";
     run.pass(
-        source.stream(&|chain| chain != "platform")?,
+        (source.chunks(&others)?, &others),
         &sizes,
         &mut findings,
         progress,
     )?;
     progress.step("trees and checkpoints");
-    let verdict = finish::finish(run, findings, demands)?;
+    let verified = finish::finish(run, findings, demands, digest)?;
     progress.finish();
-    Ok(verdict)
+    Ok(verified)
 }
 
-impl Run<'_> {
-    /// Reads a stream on as many threads as there are to use.
+impl<'a> Run<'a> {
+    /// Nothing was read yet.
+    fn new(
+        source: &'a dyn Source,
+        pins: &'a Pins,
+        demands: &Demands,
+        anchors: BTreeMap<String, Vec<Anchor>>,
+    ) -> Self {
+        let forms: BTreeMap<String, Form> = source
+            .chains()
+            .into_iter()
+            .map(|(chain, (form, _))| (chain, form))
+            .collect();
+        let platform_form = forms.get("platform").copied().unwrap_or(Form::Whole);
+        Self {
+            ledger: source.ledger(),
+            source,
+            pins,
+            forms,
+            chains: BTreeMap::new(),
+            platform: Platform::new(source.ledger(), platform_form),
+            tenants: BTreeMap::new(),
+            blobs: Blobs::new(source),
+            used: BTreeSet::new(),
+            sightings: Sightings::new(),
+            anchors,
+            opened: BTreeMap::new(),
+            commands: commands::Commands::new(),
+            policy: policy::Reevaluation::default(),
+            counts: Counts::default(),
+            covered: BTreeMap::new(),
+            reached: BTreeMap::new(),
+            threads: pipeline::threads(demands.threads),
+            deep: demands.reaches(Level::Evidence),
+        }
+    }
+
+    /// Reads chunks on as many threads as there are to use.
     fn pass(
         &mut self,
-        stream: Stream<'_>,
+        (chunks, wanted): (Chunks<'_>, &Wanted<'_>),
         sizes: &Sizes,
         findings: &mut Findings,
         progress: &mut Progress,
     ) -> Result<(), SourceError> {
-        let (threads, deep) = (self.threads, self.deep);
+        let covered = self.covered.clone();
+        let (threads, everything) = (self.threads, self.deep);
+        let deep = move |chain: &str, sequence: u64| {
+            everything && covered.get(chain).is_none_or(|size| sequence >= *size)
+        };
         pipeline::run(
-            stream,
+            chunks,
             threads,
-            |item| prepare::prepare(item, deep),
-            |item| {
-                let ready = match item {
-                    Prepared::Event(ready) => ready,
-                    Prepared::Fault(fault) => {
-                        fault.record(findings);
-                        return Ok(());
+            |chunk| prepare::prepare(chunk, wanted, &deep),
+            |items| {
+                for item in items {
+                    match item {
+                        Prepared::Event(ready) => {
+                            progress.event();
+                            self.entry(&ready, sizes, findings)?;
+                        }
+                        Prepared::Fault(fault) => fault.record(findings),
                     }
-                };
-                progress.event();
-                self.entry(&ready, sizes, findings)
+                }
+                Ok(())
             },
         )
     }
 
     /// Begins a chain that was not begun yet, so that one without any event is a chain of size 0.
     fn begin_chain(&mut self, name: &str, sizes: &Sizes) {
-        let Ok(chain) = name.parse::<ChainId>() else {
-            return;
-        };
         if self.chains.contains_key(name) {
             return;
         }
+        let Ok(chain) = name.parse::<ChainId>() else {
+            return;
+        };
         let form = self.forms.get(name).copied().unwrap_or(Form::Whole);
         let wanted = sizes.get(name).cloned().unwrap_or_default();
         self.chains.insert(
@@ -225,7 +282,7 @@ impl Run<'_> {
             let proved = self.check_proof(name, at, &stored.header);
             record(findings, Level::Tree, place, proved)?;
         }
-        match belongs(header) {
+        match ready.belongs() {
             Ok(()) => record(findings, Level::Chain, place, self.platformhead(header))?,
             Err((level, fault)) => {
                 if level == Level::Chain {
@@ -292,7 +349,11 @@ impl Run<'_> {
         }
         let removed = self.removal(place.0, header, event);
         record(findings, Level::Evidence, place, removed)?;
-        if self.deep {
+        let before = self
+            .covered
+            .get(place.0)
+            .is_some_and(|size| place.1 < *size);
+        if self.deep && !before {
             self.evidence(place, &seen, findings)?;
         }
         Ok(())
@@ -342,27 +403,6 @@ impl Run<'_> {
         record(findings, Level::Evidence, place, outcome)?;
         Ok(())
     }
-}
-
-/// The event's type has that retention class, and its place on that chain; a type that is not known is said to be unknown.
-fn belongs(header: &Header) -> Result<(), (Level, fault::Fault)> {
-    let chain = |fault| (Level::Chain, fault);
-    let Some(spec) = countersign_events::spec(&header.event_type) else {
-        let error = DecodeError::Unknown(header.event_type.clone());
-        return Err((Level::Evidence, absent("type", error)));
-    };
-    need(
-        spec.retention == header.retention,
-        "retention",
-        "another retention class than its family's",
-    )
-    .map_err(chain)?;
-    need(
-        spec.chains.hold(&header.chain),
-        "chain",
-        "an event of this type does not belong on this chain",
-    )
-    .map_err(chain)
 }
 
 /// Blobs without which the event cannot be judged.

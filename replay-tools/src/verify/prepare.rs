@@ -3,19 +3,24 @@
 //! Most of the work of a verification, done on any thread and in any order.
 
 use countersign_chain::{Body, Hashed, NoHeader, Record, event_hash, json, merkle};
-use countersign_events::{DecodeError, Event};
+use countersign_events::{DecodeError, Event, Spec};
 use countersign_ids::{EventHash, Retention};
 
+use super::fault::{Fault, absent, need};
 use super::leaves::Hash;
-use crate::source::{Entry, Fault, Item};
+use crate::source::{self, Chunk, Entry, Item, Wanted};
+use crate::verdict::Level;
 
 /// An item of a source, prepared.
 pub(super) enum Prepared {
     /// An event.
     Event(Box<Ready>),
     /// What the source found wrong with its container.
-    Fault(Fault),
+    Fault(source::Fault),
 }
+
+/// Whether the body of an event is read as an event: by chain and sequence.
+pub(super) type Deep<'d> = dyn Fn(&str, u64) -> bool + Sync + 'd;
 
 /// An event that was read and hashed.
 pub(super) struct Ready {
@@ -29,6 +34,8 @@ pub(super) struct Ready {
     pub read: Result<Hashed, Box<NoHeader>>,
     /// Whether a body that is present is one strict JSON object.
     pub json: Result<(), String>,
+    /// What its type is declared to be; none if nobody declared it.
+    spec: Option<&'static Spec>,
     /// Its body as an event; none where it was not asked for, is absent or sealed.
     pub event: Option<Result<Event, DecodeError>>,
 }
@@ -41,20 +48,45 @@ impl Ready {
             Err(unread) => &unread.record,
         }
     }
+
+    /// The event's type has that retention class, and its place on that chain; a type that is not known is said to be unknown.
+    pub(super) fn belongs(&self) -> Result<(), (Level, Fault)> {
+        let Ok(hashed) = &self.read else {
+            return Ok(());
+        };
+        let (header, chain) = (hashed.header(), |fault| (Level::Chain, fault));
+        let Some(spec) = self.spec else {
+            let error = DecodeError::Unknown(header.event_type.clone());
+            return Err((Level::Evidence, absent("type", error)));
+        };
+        need(
+            spec.retention == header.retention,
+            "retention",
+            "another retention class than its family's",
+        )
+        .map_err(chain)?;
+        need(
+            spec.chains.hold(&header.chain),
+            "chain",
+            "an event of this type does not belong on this chain",
+        )
+        .map_err(chain)
+    }
 }
 
-/// Prepares one item. Bodies are read as events where `deep` says so; those that say
+/// Prepares the items of one chunk. Bodies are read as events where `deep` says so; those that say
 /// what chains there are and which bodies are gone, always.
-pub(super) fn prepare(item: Item, deep: bool) -> Prepared {
-    match item {
+pub(super) fn prepare(chunk: Chunk, wanted: &Wanted<'_>, deep: &Deep<'_>) -> Vec<Prepared> {
+    let prepare = |item| match item {
         Item::Event(Entry { chain, record }) => {
             Prepared::Event(Box::new(ready(chain, record, deep)))
         }
         Item::Fault(fault) => Prepared::Fault(fault),
-    }
+    };
+    chunk.items(wanted).into_iter().map(prepare).collect()
 }
 
-fn ready(chain: String, record: Record, deep: bool) -> Ready {
+fn ready(chain: String, record: Record, deep: &Deep<'_>) -> Ready {
     let leaf = merkle::leaf_hash(&record.header);
     let read = Hashed::of(record);
     let hash = match &read {
@@ -62,10 +94,15 @@ fn ready(chain: String, record: Record, deep: bool) -> Ready {
         Err(unread) => event_hash(&unread.record.header),
     };
     let (json, event) = match &read {
-        Ok(hashed) => body(hashed, deep || chain == "platform"),
+        Ok(hashed) => {
+            let sequence = hashed.header().sequence.get();
+            body(hashed, chain == "platform" || deep(&chain, sequence))
+        }
         Err(_) => (Ok(()), None),
     };
+    let event_type = read.as_ref().ok().map(|hashed| &hashed.header().event_type);
     Ready {
+        spec: event_type.and_then(countersign_events::spec),
         chain,
         hash,
         leaf,

@@ -24,10 +24,13 @@ use countersign_ids::{
     LedgerId, Nonce, Sequence, SiteId, Time,
 };
 
+use serde::{Deserialize, Serialize};
+
 use super::blobs::Blobs;
 use super::fault::{Checked, bad, need};
 use super::pins::Pins;
 use super::platform::Platform;
+use super::resume::pairs;
 use crate::report::Counts;
 
 /// An event that was verified as part of its chain, with its body read.
@@ -56,7 +59,7 @@ pub(crate) struct Context<'a, 'b> {
 }
 
 /// A tree that somebody says they saw: it must be this chain's at that size.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Claim {
     /// Size.
     pub size: u64,
@@ -65,7 +68,7 @@ pub(crate) struct Claim {
 }
 
 /// One site.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 struct Site {
     document: Option<(PinnedDocument, Digest)>,
     /// The open invitation, and until when it counts; a later one takes its place.
@@ -83,7 +86,7 @@ impl Site {
 }
 
 /// Where an action stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 enum Stage {
     Open,
     Authorized,
@@ -94,7 +97,7 @@ enum Stage {
 }
 
 /// The last assessment of an action.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 struct Round {
     number: u64,
     view: Digest,
@@ -103,7 +106,7 @@ struct Round {
 }
 
 /// The last vote of one person in a round.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 struct Standing {
     decision: Decision,
     statement: Digest,
@@ -111,7 +114,7 @@ struct Standing {
 }
 
 /// One action.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 struct ActionRun {
     site: SiteId,
     kind: ActionKind,
@@ -125,7 +128,7 @@ struct ActionRun {
 }
 
 /// The last message of a connector's generation on one stream.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 struct LastMessage {
     counter: u64,
     digest: Digest,
@@ -133,21 +136,24 @@ struct LastMessage {
 }
 
 /// A connector of one generation.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 struct Paired {
     key: PublicKey,
     site: SiteId,
 }
 
 /// The fold of one tenant's chain and its heartbeats.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Tenant {
     ledger: LedgerId,
     chain: ChainId,
+    #[serde(with = "pairs")]
     people: BTreeMap<(ApproverId, CredentialId), Credential>,
     sites: BTreeMap<SiteId, Site>,
     actions: BTreeMap<ActionId, ActionRun>,
+    #[serde(with = "pairs")]
     connectors: BTreeMap<(ConnectorId, u64), Paired>,
+    #[serde(with = "pairs")]
     counters: BTreeMap<(ConnectorId, u64, Stream), LastMessage>,
     beats: BTreeMap<SiteId, (u64, u64)>,
     nonces: BTreeSet<Nonce>,
