@@ -25,14 +25,11 @@ use crate::recover::{Recovered, recover};
 use crate::status::{Refused, Status};
 use crate::view::{Chain, Head, View};
 use crate::write::front::{Front, answered};
-use crate::write::lanes::Asker;
+use crate::write::lag::Lagging;
 use crate::write::prepare::{Prepared, Tools, asker, prepare};
 use crate::write::queue::{Bounds, Queue, Refusals};
 use crate::write::writer::{Outcome, Request, Writer};
 use crate::{Blobs, Description, Entry, Error, Layout, Options, Overload, Position, Projections};
-
-/// Connectors and the plane itself may write one part in so many beyond the bound of the lag.
-const LAG_KEPT: u64 = 4;
 
 /// An open ledger.
 #[derive(Debug)]
@@ -44,7 +41,7 @@ pub struct Ledger {
     entropy: Entropy,
     keyring: Keyring,
     clock: Arc<dyn Clock>,
-    lag_bytes_max: u64,
+    lagging: Lagging,
     refused_behind: AtomicU64,
     projections: Projections,
     /// Held by whoever removes bodies.
@@ -138,7 +135,7 @@ impl Ledger {
             entropy: Entropy::new(),
             keyring: Keyring::new(layout.disk().clone(), layout.keyring()),
             clock: options.clock,
-            lag_bytes_max: options.lag_bytes_max,
+            lagging: Lagging::new(options.lag_bytes_max),
             refused_behind: AtomicU64::new(0),
             projections: options.projections,
             removing: Mutex::default(),
@@ -193,12 +190,8 @@ impl Ledger {
     }
 
     fn prepare(&self, append: Append) -> Result<Box<Prepared>, Error> {
-        // What keeps the plane itself going still fits where callers are refused.
-        let kept = match asker(&append.actor) {
-            Asker::Plane => self.lag_bytes_max / LAG_KEPT,
-            Asker::Caller => 0,
-        };
-        if self.view.lag() > self.lag_bytes_max.saturating_add(kept) {
+        let (asker, lag) = (asker(&append.actor), self.view.lag());
+        if !self.lagging.admits(asker, &append.chain, lag) {
             self.refused_behind.fetch_add(1, Ordering::Relaxed);
             return Err(Error::overloaded(Overload::Log));
         }
@@ -210,7 +203,9 @@ impl Ledger {
             keyring,
             now: self.clock.now(),
         };
-        prepare(&tools, append).map(Box::new)
+        let prepared = prepare(&tools, append)?;
+        self.lagging.note(&prepared.chain, prepared.weight(), lag);
+        Ok(Box::new(prepared))
     }
 
     fn receipt_of(

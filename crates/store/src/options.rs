@@ -12,7 +12,8 @@ use crate::disk::Disk;
 pub struct Options {
     /// The size that segments are allocated with.
     pub segment_bytes: u64,
-    /// The most of the journal that the log may lack; past it, appends are refused until it has caught up.
+    /// The most of the journal that the log may lack; past it, appends are refused until it has caught up. Chains that
+    /// made the lag are refused at three quarters of it, connectors and the plane itself a quarter beyond it.
     pub lag_bytes_max: u64,
     /// A group of more bytes than this is written before anything else is taken in; larger ones than the default are slower.
     pub group_bytes: usize,
