@@ -22,6 +22,8 @@ mod keys;
 #[cfg(test)]
 mod kills;
 #[cfg(test)]
+mod lists;
+#[cfg(test)]
 mod load;
 #[cfg(test)]
 mod log;

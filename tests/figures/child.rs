@@ -52,7 +52,7 @@ pub(crate) struct Empty {
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 #[expect(dead_code, reason = "read, as ours is, and dropped")]
-struct Asked {
+pub(crate) struct Asked {
     site: String,
     kind: String,
     parameters: serde_json::Map<String, serde_json::Value>,

@@ -27,7 +27,7 @@ pub(crate) fn propose(_: &Run) -> Result<Vec<Figure>> {
         ours.push(per_second(sent, spent));
         let nothing = nothing(&body);
         let (sent, spent) =
-            runtime()?.block_on(load::send_for(empty.said.address, TURN, nothing))?;
+            runtime()?.block_on(load::send_for(empty.said.address, TURN, nothing, "201"))?;
         limit.push(per_second(sent, spent));
     }
     empty.stop()?;
@@ -48,7 +48,7 @@ pub(crate) fn propose(_: &Run) -> Result<Vec<Figure>> {
 /// Proposes for a while; how many proposals were answered with 201, and in what time.
 pub(crate) fn propose_for(plane: &Plane, time: Duration, run: &str) -> Result<(u64, Duration)> {
     let requests = proposals(run, &plane.stage);
-    runtime()?.block_on(load::send_for(plane.address, time, requests))
+    runtime()?.block_on(load::send_for(plane.address, time, requests, "201"))
 }
 
 /// Each connection is an agent of one of the tenants; each proposal has its own key.
@@ -79,6 +79,10 @@ fn nothing(body: &str) -> Vec<Requests> {
 
 /// A proposal as an agent writes it.
 fn body(stage: &Stage) -> String {
+    proposal(stage).to_string()
+}
+
+pub(crate) fn proposal(stage: &Stage) -> serde_json::Value {
     serde_json::json!({
         "site": SITE,
         "kind": "release.publish",
@@ -86,5 +90,4 @@ fn body(stage: &Stage) -> String {
         "title": "Publish the first release of the shop",
         "reason": "The opening hours change on Monday, the menu of the season is new, and two photographs were replaced. The owner read the preview on Friday.",
     })
-    .to_string()
 }

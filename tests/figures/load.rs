@@ -22,11 +22,17 @@ pub(crate) fn post(path: &str, headers: &str, body: &str) -> Vec<u8> {
     .into_bytes()
 }
 
-/// Sends on all connections until the time is over; how many requests were answered with 201, and in what time.
+/// How long a connection waits whose request was refused because too much is under way.
+const COME_AGAIN: Duration = Duration::from_millis(5);
+
+/// Sends on all connections until the time is over; how many requests were answered with this status, and in what time.
+///
+/// A request that is refused because too much is under way is sent again, and counted once.
 pub(crate) async fn send_for(
     server: SocketAddr,
     time: Duration,
     requests: Vec<Requests>,
+    status: &'static str,
 ) -> Result<(u64, Duration)> {
     let mut connections = Vec::new();
     for requests in requests {
@@ -40,8 +46,12 @@ pub(crate) async fn send_for(
         tasks.spawn(async move {
             let (mut answered, mut answer) = (0, Vec::new());
             while began.elapsed() < time {
-                stream.write_all(&requests(answered)).await?;
-                created(&mut stream, &mut answer).await?;
+                let request = requests(answered);
+                stream.write_all(&request).await?;
+                while !is_taken(&mut stream, &mut answer, status).await? {
+                    tokio::time::sleep(COME_AGAIN).await;
+                    stream.write_all(&request).await?;
+                }
                 answered += 1;
             }
             Ok::<u64, anyhow::Error>(answered)
@@ -54,8 +64,22 @@ pub(crate) async fn send_for(
     Ok((answered, began.elapsed()))
 }
 
-/// Reads one answer to its end; anything but 201 is an error.
-async fn created(stream: &mut TcpStream, answer: &mut Vec<u8>) -> Result<()> {
+/// Reads one answer to its end: whether it is the one that is wanted, or says to come again; anything else is an error.
+async fn is_taken(stream: &mut TcpStream, answer: &mut Vec<u8>, status: &str) -> Result<bool> {
+    let head = read(stream, answer).await?;
+    if head.starts_with("http/1.1 503") {
+        return Ok(false);
+    }
+    let text = String::from_utf8_lossy(answer);
+    ensure!(
+        head.starts_with(&format!("http/1.1 {status}")) && !text.contains("\"problem\""),
+        "not done: {text}"
+    );
+    Ok(true)
+}
+
+/// Reads one answer to its end; its head in lower case.
+async fn read(stream: &mut TcpStream, answer: &mut Vec<u8>) -> Result<String> {
     answer.clear();
     let end = loop {
         if let Some(head) = answer.windows(4).position(|four| four == b"\r\n\r\n") {
@@ -74,10 +98,17 @@ async fn created(stream: &mut TcpStream, answer: &mut Vec<u8>) -> Result<()> {
         let read = stream.read_buf(answer).await?;
         ensure!(read > 0, "the server closed a connection");
     }
-    ensure!(
-        head.starts_with("http/1.1 201"),
-        "not created: {}",
-        String::from_utf8_lossy(answer)
-    );
-    Ok(())
+    Ok(head)
+}
+
+/// Asks for one thing; the answer with its head.
+pub(crate) async fn get(server: SocketAddr, path: &str, token: &str) -> Result<String> {
+    let mut stream = TcpStream::connect(server).await.context("no connection")?;
+    let request =
+        format!("GET {path} HTTP/1.1\r\nhost: figures\r\nauthorization: Bearer {token}\r\n\r\n");
+    stream.write_all(request.as_bytes()).await?;
+    let mut answer = Vec::new();
+    let head = read(&mut stream, &mut answer).await?;
+    ensure!(head.starts_with("http/1.1 200"), "not answered: {head}");
+    Ok(String::from_utf8(answer)?)
 }

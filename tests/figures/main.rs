@@ -3,6 +3,7 @@
 //! Started by `cargo xtask bench [NAME…] [--json FILE]`, always in the release profile. Ours goes through the calls that HTTP
 //! uses; the limit beside it is measured in the same run, interleaved where the disk's mood matters.
 
+mod arrays;
 mod audit;
 mod child;
 mod conditions;
@@ -37,6 +38,7 @@ const MEASURES: &[Measure] = &[
     ("whole", whole::whole),
     ("audit", audit::audit),
     ("propose", http::propose),
+    ("arrays", arrays::arrays),
 ];
 
 /// What was asked for.

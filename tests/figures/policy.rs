@@ -51,7 +51,7 @@ pub(crate) fn decisions(_: &Run) -> Result<Vec<Figure>> {
 }
 
 /// What is asked most: an agent's publish in production, which one of two people must approve.
-fn question() -> Result<PolicyInput> {
+pub(crate) fn question() -> Result<PolicyInput> {
     let person = |name: &str, excluded| {
         let id = name.parse()?;
         Ok::<_, anyhow::Error>(ApproverEntity { id, excluded })
@@ -85,7 +85,7 @@ fn question() -> Result<PolicyInput> {
 }
 
 /// The same requests, policies and entities, all made before the clock runs.
-struct Bare {
+pub(crate) struct Bare {
     authorizer: Authorizer,
     policies: cedar_policy::PolicySet,
     entities: Entities,
@@ -93,7 +93,7 @@ struct Bare {
 }
 
 impl Bare {
-    fn new(answer: &Assessment) -> Result<Self> {
+    pub(crate) fn new(answer: &Assessment) -> Result<Self> {
         let (schema, _) = Schema::from_cedarschema_str(SCHEMA)?;
         let text: String = DEFAULTS.iter().map(|(_, text)| *text).collect();
         let entities = serde_json::from_slice(&answer.entities)?;
@@ -111,7 +111,7 @@ impl Bare {
         })
     }
 
-    fn ask(&self) {
+    pub(crate) fn ask(&self) {
         for request in &self.requests {
             let answer =
                 self.authorizer

@@ -26,6 +26,8 @@ const PATIENCE: Duration = Duration::from_secs(120);
 pub(crate) struct Stage {
     /// A release that every site has and none serves.
     pub(crate) release: String,
+    /// The administrator's token.
+    pub(crate) admin: String,
     /// Tenants, each with its agent's token.
     pub(crate) agents: Vec<(TenantId, String)>,
 }
@@ -56,8 +58,9 @@ pub(crate) async fn set_once(service: &Service, directory: &Path, url: &str) -> 
 }
 
 async fn set(service: &Service, directory: &Path, url: &str) -> Result<Stage> {
-    let admin = std::fs::read_to_string(service.admin_token_file())?;
-    let admin = service.authenticate(admin.trim())?.platform()?;
+    let admin_token = std::fs::read_to_string(service.admin_token_file())?;
+    let admin_token = admin_token.trim().to_owned();
+    let admin = service.authenticate(&admin_token)?.platform()?;
     let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/site/release-1");
     let (manifest, files) = Manifest::of_directory("release-1", &source)?;
     let mut agents = Vec::new();
@@ -85,6 +88,7 @@ async fn set(service: &Service, directory: &Path, url: &str) -> Result<Stage> {
         agents.push((tenant, agent));
     }
     Ok(Stage {
+        admin: admin_token,
         release: manifest.digest().to_string(),
         agents,
     })

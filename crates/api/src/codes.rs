@@ -15,6 +15,7 @@ codes! {
     CONTENT_TYPE = "content-type", "The content type is not the one that this route takes";
     BODY_TOO_LARGE = "body-too-large", "The request body is too large";
     BODY_MALFORMED = "body-malformed", "The request body cannot be read";
+    LIST_MALFORMED = "list-malformed", "The list in the request cannot be used";
     PATH_MALFORMED = "path-malformed", "A part of the path or the query cannot be read";
     KEY_MALFORMED = "idempotency-key-malformed", "The Idempotency-Key cannot be used";
     CURSOR_MALFORMED = "cursor-malformed", "The Last-Event-ID is no sequence";

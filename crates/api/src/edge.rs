@@ -268,6 +268,15 @@ fn request(headers: &HeaderMap) -> Result<Request, Problem> {
     })
 }
 
+/// A key that stands in a body, if it is one.
+pub(crate) fn usable_key(key: String) -> Result<String, Problem> {
+    if usable(&key) {
+        Ok(key)
+    } else {
+        Err(key_malformed())
+    }
+}
+
 fn usable(key: &str) -> bool {
     (1..=limits::IDEMPOTENCY_KEY_BYTES_MAX).contains(&key.len())
         && key.bytes().all(|byte| byte.is_ascii_graphic())

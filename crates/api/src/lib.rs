@@ -38,8 +38,8 @@ pub use pages::error_page;
 use app::App;
 use problem::Problem;
 use routes::{
-    actions, approvers, blobs, connector, events, freezes, health, keys, ledger, receipts,
-    retention, sites, stream, tenants, tokens, views,
+    actions, approvers, blobs, connector, events, freezes, health, keys, ledger, proposals,
+    receipts, retention, sites, stream, tenants, tokens, views,
 };
 
 /// The routes as handlers and as OpenAPI describes them.
@@ -53,6 +53,7 @@ fn described() -> OpenApiRouter<App> {
         .routes(routes!(sites::invite))
         .routes(routes!(sites::add_release, sites::list_releases))
         .routes(routes!(actions::propose, actions::list_actions))
+        .routes(routes!(proposals::propose_all))
         .routes(routes!(actions::preview))
         .routes(routes!(actions::get_action))
         .routes(routes!(actions::vote))

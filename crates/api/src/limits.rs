@@ -156,6 +156,15 @@ impl Limits {
                 .map_err(|wait| refused("tenant", wait))
         })
     }
+
+    /// Counts what a request that was let in asks for beside the one thing: whoever asked waits for it the next time.
+    pub(crate) fn charge(&self, access: &Access, class: Class, more: usize, now: Duration) {
+        let more = u32::try_from(more).unwrap_or(u32::MAX);
+        self.tokens.of(class).charge(access.token(), more, now);
+        if let Some(tenant) = access.tenant_id() {
+            self.tenants.of(class).charge(tenant, more, now);
+        }
+    }
 }
 
 fn counter(whose: &'static str, class: Class) -> metrics::Counter {
@@ -224,6 +233,15 @@ impl<K: Ord + Clone> Gate<K> {
         full.insert(who.clone(), then);
         Ok(())
     }
+
+    /// Counts more of a caller that was let in just now.
+    fn charge(&self, who: &K, more: u32, now: Duration) {
+        let every = self.rate.and_then(|rate| rate.per.checked_div(rate.count));
+        let mut full = self.full.lock().unwrap_or_else(PoisonError::into_inner);
+        if let (Some(every), Some(at)) = (every, full.get_mut(who)) {
+            *at = (*at).max(now).saturating_add(every.saturating_mul(more));
+        }
+    }
 }
 
 /// Makes room: whose bucket is full, and if that is not enough, the half of the others whose bucket is full soonest.
@@ -261,6 +279,17 @@ mod tests {
         assert_eq!(admitted(&gate, 1, 60 * SECOND), 10, "nothing is saved up");
         // A clock that stands still or goes back gives nothing.
         assert_eq!(admitted(&gate, 1, 59 * SECOND), 0);
+    }
+
+    #[test]
+    fn a_list_is_let_in_and_then_waited_for() {
+        let gate = Gate::new(Some(Rate::per_second(10)));
+        assert_eq!(gate.admit(&1, SECOND), Ok(()));
+        gate.charge(&1, 99, SECOND);
+        // A hundred at ten a second: the tenth second after is the first with room for one more.
+        assert_eq!(admitted(&gate, 1, 10 * SECOND), 0);
+        assert_eq!(admitted(&gate, 1, 10 * SECOND + SECOND / 10), 1);
+        assert_eq!(admitted(&gate, 2, SECOND), 10, "others have their own");
     }
 
     #[test]

@@ -33,6 +33,13 @@ pub(crate) struct ProblemBody {
     server_time: Option<Time>,
 }
 
+#[cfg(test)]
+impl ProblemBody {
+    pub(crate) fn code(&self) -> &str {
+        &self.code
+    }
+}
+
 /// An answer that is not what was asked for.
 #[derive(Debug)]
 pub(crate) struct Problem {
@@ -66,7 +73,24 @@ impl Problem {
         Self::new(StatusCode::BAD_REQUEST, codes::PATH_MALFORMED, detail)
     }
 
-    fn body(&self) -> ProblemBody {
+    /// The HTTP status.
+    pub(crate) const fn status(&self) -> StatusCode {
+        self.status
+    }
+
+    /// After how many seconds to try again, where that may help: whole ones, and never too early.
+    pub(crate) fn wait(&self) -> Option<u64> {
+        let again = matches!(
+            self.status,
+            StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS
+        );
+        let wait = self.retry_after.unwrap_or_default();
+        let part = u64::from(wait.subsec_nanos() > 0);
+        again.then(|| wait.as_secs().saturating_add(part).max(1))
+    }
+
+    /// What it says.
+    pub(crate) fn body(&self) -> ProblemBody {
         ProblemBody {
             r#type: format!("/errors/{}", self.code.id),
             title: self.code.title.to_owned(),
@@ -140,17 +164,8 @@ impl IntoResponse for Problem {
         if self.status == StatusCode::UNAUTHORIZED {
             headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }
-        if matches!(
-            self.status,
-            StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS
-        ) {
-            // Whole seconds, and never too early.
-            let wait = self.retry_after.unwrap_or_default();
-            let seconds = wait
-                .as_secs()
-                .saturating_add(u64::from(wait.subsec_nanos() > 0))
-                .max(1);
-            headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+        if let Some(wait) = self.wait() {
+            headers.insert(header::RETRY_AFTER, HeaderValue::from(wait));
         }
         response
     }

@@ -49,7 +49,7 @@ impl Due {
 #[must_use]
 pub fn due(tenant: &Tenant, policy: &Digest, now: Time) -> Vec<Due> {
     tenant
-        .actions()
+        .unsettled()
         .filter_map(|action| of(tenant, action, policy, now))
         .collect()
 }

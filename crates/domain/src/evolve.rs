@@ -222,11 +222,12 @@ fn action(tenant: &mut Tenant, actor: &Actor, at: Time, event: &events::Action) 
     use events::Action as A;
     match event {
         A::Proposed(proposed) => {
-            let action = Action::new(proposal(proposed, actor, at));
-            tenant
-                .actions
-                .entry(proposed.action.clone())
-                .or_insert(action);
+            // A second proposal of one name is no rule's event; the first stands.
+            if !tenant.actions.contains_key(&proposed.action) {
+                let action = Action::new(proposal(proposed, actor, at));
+                tenant.unsettled.insert(proposed.action.clone());
+                tenant.actions.insert(proposed.action.clone(), action);
+            }
         }
         A::Assessed(assessed) => assess(tenant, at, assessed),
         A::Approved(vote) => {
@@ -343,6 +344,9 @@ fn assess(tenant: &mut Tenant, at: Time, assessed: &events::action::Assessed) {
         action.round = assessed.round;
         action.assessment = Some(assessment);
         action.votes.clear();
+        if to.is_final() {
+            tenant.unsettled.remove(&assessed.action);
+        }
     }
 }
 
@@ -414,8 +418,13 @@ fn go(tenant: &mut Tenant, id: &ActionId, to: State, at: Time) {
     let Some(action) = tenant.actions.get_mut(id) else {
         return;
     };
-    if action.go(to, at)
-        && !to.holds_site()
+    if !action.go(to, at) {
+        return;
+    }
+    if to.is_final() {
+        tenant.unsettled.remove(id);
+    }
+    if !to.holds_site()
         && let Some(site) = tenant.sites.get_mut(action.site())
         && site.held_by.as_ref() == Some(id)
     {

@@ -30,29 +30,23 @@ pub struct Plan {
 impl Plan {
     /// From what is live to what would be; `from` is none where nothing was ever published.
     #[must_use]
-    pub fn release(from: Option<(&Digest, &Manifest)>, to: (&Digest, &Manifest)) -> Self {
-        let files_of = |manifest: &Manifest| -> BTreeMap<String, File> {
-            manifest
-                .files
-                .iter()
-                .map(|file| (file.path.clone(), file.clone()))
-                .collect()
-        };
+    pub fn release<'a>(from: Option<(&Digest, &'a Manifest)>, to: (&Digest, &'a Manifest)) -> Self {
+        fn files_of(manifest: &Manifest) -> BTreeMap<&str, &File> {
+            let files = manifest.files.iter();
+            files.map(|file| (file.path.as_str(), file)).collect()
+        }
         let before = from
             .map(|(_, manifest)| files_of(manifest))
             .unwrap_or_default();
         let after = files_of(to.1);
-        let added: Vec<&File> = after
-            .values()
-            .filter(|file| !before.contains_key(&file.path))
-            .collect();
-        let removed: Vec<&File> = before
-            .values()
-            .filter(|file| !after.contains_key(&file.path))
-            .collect();
+        let beyond = |files: &BTreeMap<&str, &'a File>, others: &BTreeMap<&str, &File>| {
+            let new = files.iter().filter(|(path, _)| !others.contains_key(*path));
+            new.map(|(_, file)| *file).collect::<Vec<_>>()
+        };
+        let (added, removed) = (beyond(&after, &before), beyond(&before, &after));
         let changed: Vec<(&File, &File)> = after
             .values()
-            .filter_map(|file| before.get(&file.path).map(|old| (old, file)))
+            .filter_map(|file| Some((*before.get(file.path.as_str())?, *file)))
             .filter(|(old, new)| old.digest != new.digest || old.media_type != new.media_type)
             .collect();
         let pages = pages(from.map(|(_, manifest)| manifest), to.1);

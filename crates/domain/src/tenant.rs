@@ -33,6 +33,8 @@ pub struct Tenant {
     pub(crate) name: String,
     pub(crate) sites: BTreeMap<SiteId, Site>,
     pub(crate) actions: BTreeMap<ActionId, Action>,
+    // INVARIANT: exactly those of `actions` that are in no final state, so that finding what is due costs what is open.
+    pub(crate) unsettled: BTreeSet<ActionId>,
     pub(crate) freezes: BTreeMap<FreezeId, Freeze>,
     pub(crate) enrolled: BTreeMap<(ApproverId, CredentialId), Enrolled>,
     pub(crate) noted: Option<Sequence>,
@@ -99,6 +101,7 @@ impl Tenant {
             name: String::new(),
             sites: BTreeMap::new(),
             actions: BTreeMap::new(),
+            unsettled: BTreeSet::new(),
             freezes: BTreeMap::new(),
             enrolled: BTreeMap::new(),
             noted: None,
@@ -173,6 +176,11 @@ impl Tenant {
     /// All actions, ended ones too.
     pub fn actions(&self) -> impl Iterator<Item = &Action> {
         self.actions.values()
+    }
+
+    /// The actions of which something is still to come.
+    pub fn unsettled(&self) -> impl Iterator<Item = &Action> {
+        self.unsettled.iter().filter_map(|id| self.actions.get(id))
     }
 
     /// An action.

@@ -392,6 +392,11 @@ fn of_two_floors_the_larger_counts_and_none_is_one() {
 fn a_view_document_shows_the_action_that_was_meant() {
     let others = JsonObject::of_strings([("title", "Publish")]);
     let view = ViewDocument::build(&object(), others).unwrap();
+    assert_eq!(
+        ViewDocument::parse(view.bytes()).unwrap(),
+        view,
+        "it reads as what was built"
+    );
     let action = object().digest().unwrap();
     let open = ViewDocument::open(view.bytes(), &view.digest(), &action).unwrap();
     assert_eq!(

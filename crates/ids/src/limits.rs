@@ -22,6 +22,8 @@ pub const COMMAND_EVENTS_MAX: usize = 64;
 pub const BLOB_BYTES_MAX: usize = 64 * 1024 * 1024;
 /// A JSON request; a body and its envelope's base64 fit.
 pub const REQUEST_BYTES_MAX: usize = 512 * 1024;
+/// Proposals in one request.
+pub const PROPOSALS_MAX: usize = 100;
 /// Events in one page of a list.
 pub const PAGE_EVENTS_MAX: usize = 1000;
 /// Headers and bodies in one page of a list; the event that passes it is the last.

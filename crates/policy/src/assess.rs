@@ -1,6 +1,6 @@
 //! The verdict: `dispatch` evaluated with nobody's approval, with everybody's, and with those that stand.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use cedar_policy::{Authorizer, Context, Entities, EntityUid, Request};
 use countersign_domain::{PolicyInput, PolicyOutcome};
@@ -30,7 +30,7 @@ impl PolicySet {
     /// # Errors
     /// The question cannot be put to Cedar; nothing was decided.
     pub fn assess(&self, input: &PolicyInput) -> Result<Assessment, Error> {
-        let bench = Bench::new(self, input)?;
+        let mut bench = Bench::new(self, input)?;
         let eligible = input.eligible();
         let empty = bench.evaluate(Tally::Empty, &BTreeSet::new())?;
         let saturated = bench.evaluate(Tally::Saturated, &eligible)?;
@@ -151,6 +151,8 @@ struct Bench<'a> {
     entities: Entities,
     snapshot: Vec<u8>,
     authorizer: Authorizer,
+    /// What was asked already, by whose approval counted: nothing else tells two requests of one question apart.
+    asked: BTreeMap<BTreeSet<ApproverId>, Evaluation>,
 }
 
 impl<'a> Bench<'a> {
@@ -171,10 +173,28 @@ impl<'a> Bench<'a> {
             entities,
             snapshot,
             authorizer: Authorizer::new(),
+            asked: BTreeMap::new(),
         })
     }
 
-    fn evaluate(&self, tally: Tally, people: &BTreeSet<ApproverId>) -> Result<Evaluation, Error> {
+    /// The evaluation with the approvals of these people; the same request has the same answer, and is put once.
+    fn evaluate(
+        &mut self,
+        tally: Tally,
+        people: &BTreeSet<ApproverId>,
+    ) -> Result<Evaluation, Error> {
+        if let Some(asked) = self.asked.get(people) {
+            return Ok(Evaluation {
+                tally,
+                ..asked.clone()
+            });
+        }
+        let evaluation = self.ask(tally, people)?;
+        self.asked.insert(people.clone(), evaluation.clone());
+        Ok(evaluation)
+    }
+
+    fn ask(&self, tally: Tally, people: &BTreeSet<ApproverId>) -> Result<Evaluation, Error> {
         let invalid = |detail: String| Error::Request { detail };
         let members = self.facts.context(people)?;
         let context = Context::from_pairs(term::record_cedar(&members)?)
@@ -200,7 +220,7 @@ impl<'a> Bench<'a> {
     }
 
     /// The smallest number of people whose approval is enough. Policies count people; they do not name them.
-    fn sufficient(&self, eligible: &BTreeSet<ApproverId>) -> Result<(u64, Evaluation), Error> {
+    fn sufficient(&mut self, eligible: &BTreeSet<ApproverId>) -> Result<(u64, Evaluation), Error> {
         let mut people = BTreeSet::new();
         let mut needed = 0;
         for person in eligible {

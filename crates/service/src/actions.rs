@@ -1,54 +1,14 @@
-//! An action's life as people and agents drive it: propose, preview, vote, withdraw, revoke.
+//! An action's life as people and agents drive it after it was proposed: preview, vote, withdraw, revoke.
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
-
-use countersign_domain::commands::{Propose, Revoke, Vote, Withdraw, blobs_wanted};
-use countersign_domain::{Facts, Reason, Rejection, Site};
-use countersign_ids::{ActionId, ActorId, Digest, Salt};
+use countersign_domain::commands::{Revoke, Vote, Withdraw};
+use countersign_domain::{Facts, Reason, Rejection};
+use countersign_ids::{ActionId, ActorId, Salt};
 use countersign_store::Receipt;
 
-use crate::model::{Ballot, Preview, Proposal, Proposed, Request, SaltedReason};
+use crate::model::{Ballot, Preview, Proposal, Request, SaltedReason};
 use crate::{Error, Service, TenantAccess, secrets};
 
-/// How long an action waits when nobody says otherwise.
-const LIFETIME_MILLIS: u64 = 24 * 60 * 60 * 1000;
-
-/// How often a site may move on while one proposal is made.
-const MOVES_MAX: u32 = 8;
-
 impl Service {
-    /// Proposes a change. Policy is asked right after, by what follows from the proposal.
-    ///
-    /// # Errors
-    /// The domain refuses it: see its rejections.
-    pub async fn propose(
-        &self,
-        access: &TenantAccess,
-        request: &Request,
-        proposal: Proposal,
-    ) -> Result<Proposed, Error> {
-        let reason = self.own_reason(access, proposal.reason.clone())?;
-        let mut what = self.proposal(access, proposal, reason).await?;
-        let action = what.action.clone();
-        let mut moves = 0;
-        let receipt = loop {
-            match self.write(access, request, what.clone()).await {
-                Ok(receipt) => break receipt,
-                Err(_) if moves < MOVES_MAX && self.moved_on(access, &mut what).await? => {
-                    moves += 1;
-                }
-                Err(error) => return Err(error),
-            }
-        };
-        let action = if receipt.replayed {
-            self.inner.subject_of(&receipt)?.parse()?
-        } else {
-            action
-        };
-        Ok(Proposed { action, receipt })
-    }
-
     /// What would happen to a proposal; nothing of it is written.
     ///
     /// # Errors
@@ -162,72 +122,8 @@ impl Service {
         self.write(access, request, Revoke { action, reason }).await
     }
 
-    /// The command of a proposal, with the manifests that its plan is made from.
-    async fn proposal(
-        &self,
-        access: &TenantAccess,
-        proposal: Proposal,
-        reason: Option<Reason>,
-    ) -> Result<Propose, Error> {
-        let action = match proposal.action.clone() {
-            Some(action) => action,
-            None => secrets::name('a')?.parse()?,
-        };
-        let expires = proposal
-            .expires
-            .unwrap_or_else(|| self.inner.now().plus_millis(LIFETIME_MILLIS));
-        let (wanted, title) = self.inner.tenant(access.tenant(), |fold| {
-            let wanted = blobs_wanted(
-                &fold.tenant,
-                &proposal.site,
-                &proposal.kind,
-                &proposal.parameters,
-            )?;
-            let title = title(fold.tenant.site(&proposal.site)?, &proposal);
-            Ok::<_, Rejection>((wanted, title))
-        })??;
-        Ok(Propose {
-            action,
-            site: proposal.site,
-            kind: proposal.kind,
-            parameters: proposal.parameters,
-            title: proposal.title.unwrap_or(title),
-            expires,
-            owner: access.owner().cloned(),
-            reason,
-            blobs: self.read_blobs(access, wanted).await?,
-        })
-    }
-
-    /// Whether the site moved on since the manifests of a plan were read, so that it needs another one; that is read now.
-    async fn moved_on(&self, access: &TenantAccess, what: &mut Propose) -> Result<bool, Error> {
-        let wanted = self.inner.tenant(access.tenant(), |fold| {
-            blobs_wanted(&fold.tenant, &what.site, &what.kind, &what.parameters)
-        })?;
-        let mut unread = wanted.unwrap_or_default();
-        unread.retain(|digest| !what.blobs.contains_key(digest));
-        let moved = !unread.is_empty();
-        what.blobs.extend(self.read_blobs(access, unread).await?);
-        Ok(moved)
-    }
-
-    async fn read_blobs(
-        &self,
-        access: &TenantAccess,
-        wanted: Vec<Digest>,
-    ) -> Result<BTreeMap<Digest, Vec<u8>>, Error> {
-        let (inner, chain) = (Arc::clone(&self.inner), access.tenant().chain());
-        let read = move || {
-            let read = |digest: Digest| Ok((digest, inner.ledger.blobs().get(&chain, &digest)?));
-            wanted.into_iter().map(read).collect::<Result<_, Error>>()
-        };
-        tokio::task::spawn_blocking(read)
-            .await
-            .map_err(Error::internal)?
-    }
-
     /// A reason of the caller, salted here.
-    fn own_reason(
+    pub(crate) fn own_reason(
         &self,
         access: &TenantAccess,
         reason: Option<String>,
@@ -267,19 +163,4 @@ fn imagined_reason(text: String) -> Result<Reason, Error> {
         text,
         person: secrets::name('d')?.parse()?,
     })
-}
-
-/// One line for people, from the kind and the release that it is about.
-fn title(site: &Site, proposal: &Proposal) -> String {
-    let release = proposal
-        .parameters
-        .text("release")
-        .and_then(|text| text.parse().ok());
-    let label = release.map_or("unknown", |release| site.label(&release));
-    match proposal.kind.as_str() {
-        "release.publish" => format!("Publish release {label} on {}", site.name),
-        "release.rollback" => format!("Return to release {label} on {}", site.name),
-        "document.replace" => format!("Replace the pinned document of {}", site.name),
-        other => format!("{other} on {}", site.name),
-    }
 }

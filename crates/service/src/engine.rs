@@ -4,7 +4,7 @@
 //! decided here; the closures that callers pass are the domain's.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use countersign_chain::CommandKey;
 use countersign_domain::{Blob, Decision, Draft};
@@ -20,7 +20,7 @@ pub(crate) const ATTEMPTS: usize = 16;
 const PAGE: usize = 512;
 
 /// What a fold of one chain can do.
-pub(crate) trait Fold: Send + 'static {
+pub(crate) trait Fold: Send + Sync + 'static {
     /// How many events were folded.
     fn size(&self) -> u64;
     /// Folds the next event.
@@ -30,19 +30,19 @@ pub(crate) trait Fold: Send + 'static {
 /// The folds of all chains of one kind.
 #[derive(Debug)]
 pub(crate) struct Folds<F> {
-    chains: Mutex<BTreeMap<ChainId, Arc<Mutex<F>>>>,
+    chains: RwLock<BTreeMap<ChainId, Arc<RwLock<F>>>>,
 }
 
 impl<F> Default for Folds<F> {
     fn default() -> Self {
         Self {
-            chains: Mutex::new(BTreeMap::new()),
+            chains: RwLock::new(BTreeMap::new()),
         }
     }
 }
 
 impl<F: Fold> Folds<F> {
-    /// Looks at the state of a chain, with everything durable folded in.
+    /// Looks at the state of a chain, with everything durable folded in. Many may look at once.
     pub(crate) fn look<T>(
         &self,
         ledger: &Ledger,
@@ -50,20 +50,31 @@ impl<F: Fold> Folds<F> {
         begin: impl FnOnce() -> F,
         look: impl FnOnce(&F) -> T,
     ) -> Result<T, Error> {
-        let fold = Arc::clone(
-            lock(&self.chains)
-                .entry(chain.clone())
-                .or_insert_with(|| Arc::new(Mutex::new(begin()))),
-        );
-        let mut fold = lock(&fold);
-        advance(ledger, chain, &mut *fold)?;
-        Ok(look(&fold))
+        let known = read(&self.chains).get(chain).cloned();
+        let fold = known.unwrap_or_else(|| {
+            let mut chains = write(&self.chains);
+            let begin = || Arc::new(RwLock::new(begin()));
+            Arc::clone(chains.entry(chain.clone()).or_insert_with(begin))
+        });
+        let size = ledger.head(chain).map_or(0, |head| head.size);
+        let state = read(&fold);
+        if state.size() >= size {
+            return Ok(look(&state));
+        }
+        drop(state);
+        let mut state = write(&fold);
+        advance(ledger, chain, &mut *state)?;
+        Ok(look(&RwLockWriteGuard::downgrade(state)))
     }
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    // What is locked here is replaced or advanced by whole events, so a panic elsewhere leaves it usable.
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+// What is locked here is replaced or advanced by whole events, so a panic elsewhere leaves it usable.
+fn read<T>(lock: &RwLock<T>) -> RwLockReadGuard<'_, T> {
+    lock.read().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn write<T>(lock: &RwLock<T>) -> RwLockWriteGuard<'_, T> {
+    lock.write().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Folds what the ledger has beyond the fold.
@@ -223,13 +234,24 @@ pub(crate) async fn commit(
     ledger: &Ledger,
     chain: &ChainId,
     command: &Command,
-    decided: Decided,
+    mut decided: Decided,
 ) -> Result<Committed, Error> {
     if decided.decision.drafts.is_empty() {
         return Ok(Committed::Done(None));
     }
-    store(ledger, chain, &decided.decision.blobs).await?;
-    match ledger.append(append(chain, command, decided)?).await {
+    store(ledger, chain, std::mem::take(&mut decided.decision.blobs)).await?;
+    let appended = ledger.append(append(chain, command, decided)?).await;
+    became(ledger, chain, command, appended)
+}
+
+/// What the writer's answer means for a command.
+pub(crate) fn became(
+    ledger: &Ledger,
+    chain: &ChainId,
+    command: &Command,
+    appended: Result<Receipt, countersign_store::Error>,
+) -> Result<Committed, Error> {
+    match appended {
         Err(error) if error.decide_again() => Ok(Committed::Again),
         // The same key was faster: its command may have been another.
         Ok(receipt) if receipt.replayed => accepted(ledger, chain, command).map(Committed::Done),
@@ -238,15 +260,17 @@ pub(crate) async fn commit(
 }
 
 /// Stores the blobs that events will name; they are durable when this returns.
-async fn store(ledger: &Ledger, chain: &ChainId, blobs: &[Blob]) -> Result<(), Error> {
-    if blobs.is_empty() {
+pub(crate) async fn store(ledger: &Ledger, chain: &ChainId, blobs: Vec<Blob>) -> Result<(), Error> {
+    let files = ledger.blobs();
+    let mut unknown = blobs;
+    unknown.retain(|blob| !files.is_durable(chain, &blob.digest));
+    if unknown.is_empty() {
         return Ok(());
     }
-    let (files, chain, blobs) = (ledger.blobs().clone(), chain.clone(), blobs.to_vec());
+    let (files, chain) = (files.clone(), chain.clone());
     let put = move || {
-        blobs
-            .iter()
-            .try_for_each(|blob| files.put_expected(&chain, &blob.digest, &blob.bytes))
+        let blobs = unknown.iter().map(|blob| (&blob.digest, &*blob.bytes));
+        files.put_all(&chain, blobs)
     };
     Ok(tokio::task::spawn_blocking(put)
         .await
@@ -277,7 +301,11 @@ pub(crate) fn accepted(
     }))
 }
 
-fn append(chain: &ChainId, command: &Command, decided: Decided) -> Result<Append, Error> {
+pub(crate) fn append(
+    chain: &ChainId,
+    command: &Command,
+    decided: Decided,
+) -> Result<Append, Error> {
     let Decided {
         decision,
         seen,

@@ -3,6 +3,7 @@
 //! Policy is evaluated away from the writer, on facts that the domain computed; the domain then checks that the answer is
 //! one to the question which the chain asks at that moment. Blobs are stored before the event that names them.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use countersign_domain::{
@@ -10,14 +11,16 @@ use countersign_domain::{
     compose,
 };
 use countersign_events::{self as events, Event};
-use countersign_ids::{ActionId, ChainId, Nonce, Sequence, TenantId, Time};
+use countersign_ids::{ActionId, Actor, ChainId, Nonce, Sequence, TenantId, Time};
 use countersign_policy::{Assessment, PolicySet};
 use countersign_store::Receipt;
+use tokio::task::JoinError;
 
-use crate::engine::{ATTEMPTS, Command, Committed, accepted, commit, decode, own_receipt};
+use crate::engine::{ATTEMPTS, Command, Committed, Decided, accepted, commit, decode, own_receipt};
 use crate::keyfiles::Signers;
 use crate::model::GivenReason;
-use crate::service::Inner;
+use crate::service::{Inner, told};
+use crate::together::Together;
 use crate::{Error, secrets};
 
 impl Inner {
@@ -45,14 +48,117 @@ impl Inner {
             .map_err(Error::internal)?
     }
 
-    /// Opens the next round of an action with the verdict of policy.
-    pub(crate) async fn assess(
+    /// Opens the next rounds of actions with the verdict of policy: asked together, each a command of its own.
+    pub(crate) async fn assess_all(
         self: &Arc<Self>,
         tenant: &TenantId,
-        action: &ActionId,
-        command: &Command,
-    ) -> Result<Option<Receipt>, Error> {
-        self.judge(tenant, command, Question::Round(action)).await
+        actions: Vec<ActionId>,
+        commands: &[Command],
+    ) -> Vec<Result<Option<Receipt>, Error>> {
+        let chain = tenant.chain();
+        let mut together = Together::begin(&self.ledger, &chain, commands);
+        let actions = Arc::new(actions);
+        for _ in 0..ATTEMPTS {
+            let open = together.open();
+            if open.is_empty() {
+                break;
+            }
+            let actors = commands
+                .iter()
+                .map(|command| command.actor.clone())
+                .collect();
+            let rounds = Rounds {
+                tenant: tenant.clone(),
+                actions: Arc::clone(&actions),
+                actors,
+                open: open.clone(),
+            };
+            let inner = Arc::clone(self);
+            let decided = tokio::task::spawn_blocking(move || inner.rounds(&rounds)).await;
+            let failed = |error: JoinError| {
+                let each = |place| (place, Err(Error::internal(&error)));
+                open.into_iter().map(each).collect()
+            };
+            together.commit(decided.unwrap_or_else(failed)).await;
+        }
+        let results = together.end_all();
+        for (command, result) in commands.iter().zip(&results) {
+            told(&chain, command, result);
+        }
+        results
+    }
+
+    /// Asks policy about each, and decides on its answers. What the chain moved under meanwhile is left out.
+    fn rounds(&self, rounds: &Rounds) -> Vec<(usize, Result<Decided, Error>)> {
+        if self.stop.is_cancelled() {
+            let stopping = |place: &usize| (*place, Err(Error::Stopping));
+            return rounds.open.iter().map(stopping).collect();
+        }
+        let (set, now) = (self.policies.current(), self.now());
+        let asked = self.tenant(&rounds.tenant, |fold| {
+            let ask = |place: &usize| {
+                let action = rounds.actions.get(*place)?;
+                Some((*place, fold.tenant.question(action, now)))
+            };
+            rounds.open.iter().filter_map(ask).collect::<Vec<_>>()
+        });
+        let mut decided = Vec::with_capacity(rounds.open.len());
+        let mut answers = BTreeMap::new();
+        // Where the state cannot be had, deciding says so of each.
+        for (place, question) in asked.unwrap_or_default() {
+            let answer = question.map_err(Error::from);
+            match answer.and_then(|question| Ok(set.assess(&question)?)) {
+                Ok(answer) => drop(answers.insert(place, answer)),
+                Err(error) => decided.push((place, Err(error))),
+            }
+        }
+        let places: Vec<usize> = rounds
+            .open
+            .iter()
+            .copied()
+            .filter(|place| !decided.iter().any(|(other, _)| other == place))
+            .collect();
+        let chain = rounds.tenant.chain();
+        let mut rest = self.decide_on(&rounds.tenant, &places, |state, place| {
+            let (action, actor) = rounds.actions.get(place).zip(rounds.actors.get(place))?;
+            let facts = Facts {
+                now,
+                actor: actor.clone(),
+            };
+            let decision = Question::Round(action).decide(state, &facts, answers.get(&place)?);
+            match decision {
+                Err(Rejection::AssessmentStale { .. }) => None,
+                other => Some(other),
+            }
+        });
+        for (place, one) in &mut rest {
+            if let (Ok(one), Some(answer)) = (one, answers.remove(place)) {
+                self.add_evidence(&chain, &set, answer, one);
+            }
+        }
+        decided.append(&mut rest);
+        decided
+    }
+
+    /// The blobs of an answer, as far as they are not durable already.
+    fn add_evidence(
+        &self,
+        chain: &ChainId,
+        set: &PolicySet,
+        answer: Assessment,
+        decided: &mut Decided,
+    ) {
+        let blobs = &mut decided.decision.blobs;
+        if !self.ledger.blobs().is_durable(chain, set.digest()) {
+            blobs.push(Blob {
+                digest: *set.digest(),
+                bytes: set.blob().to_vec(),
+            });
+        }
+        blobs.push(Blob {
+            digest: answer.outcome.entities_digest,
+            bytes: answer.entities,
+        });
     }
 
     /// Mints the order of an action, if policy permits it on the votes that stand.
@@ -112,14 +218,7 @@ impl Inner {
                     }
                     Err(error) => return own_receipt(&self.ledger, &chain, command, error),
                 };
-            decided.decision.blobs.push(Blob {
-                digest: *set.digest(),
-                bytes: set.blob().to_vec(),
-            });
-            decided.decision.blobs.push(Blob {
-                digest: answer.outcome.entities_digest,
-                bytes: answer.entities,
-            });
+            self.add_evidence(&chain, &set, answer, &mut decided);
             if let Committed::Done(receipt) = commit(&self.ledger, &chain, command, decided).await?
             {
                 return Ok(receipt);
@@ -171,6 +270,16 @@ impl Inner {
             _ => Vec::new(),
         })
     }
+}
+
+/// Actions of a tenant whose next rounds are asked for together.
+struct Rounds {
+    tenant: TenantId,
+    actions: Arc<Vec<ActionId>>,
+    /// Who asks about each.
+    actors: Vec<Actor>,
+    /// The places of those that are still to be decided.
+    open: Vec<usize>,
 }
 
 /// What policy is asked for.

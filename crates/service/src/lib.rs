@@ -21,14 +21,17 @@ mod keys;
 mod model;
 mod platform;
 mod policies;
+mod proposing;
 mod reactor;
 mod reads;
 mod ready;
 mod secrets;
 mod service;
+mod sources;
 mod state;
 mod subjects;
 mod tenants;
+mod together;
 
 pub use access::{Access, Need, PlatformAccess, TenantAccess};
 pub use connector::LEASE_MILLIS;

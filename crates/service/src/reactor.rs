@@ -11,6 +11,7 @@ use std::time::Duration;
 use countersign_domain::{Due, due};
 use countersign_events::clock::SteppedBack;
 use countersign_ids::{ChainId, Digest, EventId, TenantId};
+use countersign_store::Receipt;
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::{MissedTickBehavior, interval};
 
@@ -27,8 +28,12 @@ use crate::service::Inner;
 const TICK: Duration = Duration::from_millis(500);
 /// How many rounds of reactions to reactions are followed before others get their turn.
 const ROUNDS: usize = 16;
+/// How many tenants get their turn at the same time.
+const TENANTS_AT_ONCE: usize = 4;
 /// How many reactions of one tenant are under way at once.
 const AT_ONCE: usize = 16;
+/// How many rounds policy is asked for at a time.
+const ASSESSED_TOGETHER: usize = 64;
 
 /// The newest event of the platform's chain, and how many there are.
 type Newest = (EventId, u64);
@@ -70,65 +75,132 @@ async fn settle_all(
 ) -> Result<(), Error> {
     inner.note_clock().await?;
     let policy = *inner.policy_set().await?.digest();
+    let mut tasks = JoinSet::new();
     for tenant in inner.tenant_ids()? {
-        let size = inner
-            .ledger
-            .head(&tenant.chain())
-            .map_or(0, |head| head.size);
+        let size = inner.size_of(&tenant);
         if size == 0 || settled.get(&tenant) == Some(&(size, policy)) {
             continue;
         }
-        if let Err(error) = settle(inner, &tenant, &policy).await {
-            report(&error);
+        if tasks.len() >= TENANTS_AT_ONCE {
+            note_settled(settled, tasks.join_next().await)?;
         }
-        let size = inner
-            .ledger
-            .head(&tenant.chain())
-            .map_or(0, |head| head.size);
-        settled.insert(tenant, (size, policy));
+        let inner = Arc::clone(inner);
+        tasks.spawn(async move {
+            let size = settle(&inner, &tenant, &policy)
+                .await
+                .unwrap_or_else(|error| {
+                    report(&error);
+                    inner.size_of(&tenant)
+                });
+            (tenant, (size, policy))
+        });
+    }
+    while !tasks.is_empty() {
+        note_settled(settled, tasks.join_next().await)?;
     }
     Ok(())
 }
 
-/// Does what is due in a tenant until nothing is.
-async fn settle(inner: &Arc<Inner>, tenant: &TenantId, policy: &Digest) -> Result<(), Error> {
+/// A tenant, and at which size and under which policies nothing more was due in it.
+type Settled = (TenantId, (u64, Digest));
+
+fn note_settled(
+    settled: &mut BTreeMap<TenantId, (u64, Digest)>,
+    ended: Option<Result<Settled, JoinError>>,
+) -> Result<(), Error> {
+    settled.extend(ended.transpose().map_err(Error::internal)?);
+    Ok(())
+}
+
+/// Does what is due in a tenant until nothing is; the size of its chain when that was looked for last.
+async fn settle(inner: &Arc<Inner>, tenant: &TenantId, policy: &Digest) -> Result<u64, Error> {
     inner.note_platform(tenant).await?;
+    let mut size = 0;
     for _ in 0..ROUNDS {
-        let mut moved = false;
-        let mut tasks = JoinSet::new();
-        for (due, command) in inner.due(tenant, policy)? {
-            if tasks.len() >= AT_ONCE {
-                moved |= wrote(tasks.join_next().await)?;
-            }
-            // Each is about an action of its own, so they meet in one group of the writer instead of waiting in line.
-            let (inner, tenant) = (Arc::clone(inner), tenant.clone());
-            tasks.spawn(async move { inner.react(&tenant, &due, &command).await });
-        }
-        while !tasks.is_empty() {
-            moved |= wrote(tasks.join_next().await)?;
-        }
-        if !moved {
-            return Ok(());
+        // Before the look: what comes after it is looked for again.
+        size = inner.size_of(tenant);
+        let due = inner.due(tenant, policy)?;
+        let (rounds, others): (Vec<_>, Vec<_>) = due
+            .into_iter()
+            .partition(|(due, _)| matches!(due, Due::Assess(_)));
+        let assessed = assess(inner, tenant, rounds).await?;
+        let did = react_all(inner, tenant, others).await?;
+        if !(assessed || did) {
+            return Ok(size);
         }
     }
-    Ok(())
+    Ok(size)
+}
+
+/// Asks policy for every round that is due, many at a time; whether anything was written.
+async fn assess(
+    inner: &Arc<Inner>,
+    tenant: &TenantId,
+    due: Vec<(Due, Command)>,
+) -> Result<bool, Error> {
+    let mut wrote_any = false;
+    for some in due.chunks(ASSESSED_TOGETHER) {
+        let actions = some.iter().map(|(due, _)| due.action().clone()).collect();
+        let commands: Vec<Command> = some.iter().map(|(_, command)| command.clone()).collect();
+        for result in inner.assess_all(tenant, actions, &commands).await {
+            wrote_any |= wrote(result.map(new))?;
+        }
+    }
+    Ok(wrote_any)
+}
+
+/// Does everything else that is due, several at once; whether anything was written.
+async fn react_all(
+    inner: &Arc<Inner>,
+    tenant: &TenantId,
+    due: Vec<(Due, Command)>,
+) -> Result<bool, Error> {
+    let mut wrote_any = false;
+    let mut tasks = JoinSet::new();
+    for (due, command) in due {
+        if tasks.len() >= AT_ONCE {
+            wrote_any |= ended(tasks.join_next().await)?;
+        }
+        // Each is about an action of its own, so they meet in one group of the writer instead of waiting in line.
+        let (inner, tenant) = (Arc::clone(inner), tenant.clone());
+        tasks.spawn(async move { inner.react(&tenant, &due, &command).await });
+    }
+    while !tasks.is_empty() {
+        wrote_any |= ended(tasks.join_next().await)?;
+    }
+    Ok(wrote_any)
+}
+
+/// Whether a receipt is of something that was written just now.
+fn new(receipt: Option<Receipt>) -> bool {
+    receipt.is_some_and(|receipt| !receipt.replayed)
+}
+
+/// Whether a reaction that ended wrote something.
+fn ended(ended: Option<Result<Result<bool, Error>, JoinError>>) -> Result<bool, Error> {
+    let result = ended.transpose().map_err(Error::internal)?;
+    result.map_or(Ok(false), wrote)
 }
 
 /// Whether a reaction wrote something.
-fn wrote(ended: Option<Result<Result<bool, Error>, JoinError>>) -> Result<bool, Error> {
-    match ended.transpose().map_err(Error::internal)? {
-        Some(Ok(wrote)) => Ok(wrote),
+fn wrote(result: Result<bool, Error>) -> Result<bool, Error> {
+    match result {
         // What was due a moment ago is not any more, or not yet: the state says so next time.
-        Some(Err(Error::Rejected(rejection))) => {
+        Err(Error::Rejected(rejection)) => {
             tracing::debug!(%rejection, "not due");
             Ok(false)
         }
-        Some(Err(error)) => Err(error),
-        None => Ok(false),
+        other => other,
     }
 }
 
 impl Inner {
+    /// How many events the chain of a tenant has.
+    fn size_of(&self, tenant: &TenantId) -> u64 {
+        let head = self.ledger.head(&tenant.chain());
+        head.map_or(0, |head| head.size)
+    }
+
     /// What is due now, each with the command that does it.
     fn due(&self, tenant: &TenantId, policy: &Digest) -> Result<Vec<(Due, Command)>, Error> {
         let now = self.now();
@@ -156,11 +228,12 @@ impl Inner {
         command: &Command,
     ) -> Result<bool, Error> {
         let receipt = match due {
-            Due::Assess(action) => self.assess(tenant, action, command).await?,
+            // Rounds are asked for together.
+            Due::Assess(_) => None,
             Due::Mint(action) => self.mint(tenant, action, command).await?,
             Due::Write(_, _, what) => self.decide(tenant, command, what).await?,
         };
-        Ok(receipt.is_some_and(|receipt| !receipt.replayed))
+        Ok(new(receipt))
     }
 
     /// Records the heads of all chains, if any changed.

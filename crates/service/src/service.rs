@@ -5,7 +5,9 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
 use countersign_chain::CommandKey;
-use countersign_domain::{Aggregate as _, Command as TenantCommand, Facts, Tenant};
+use countersign_domain::{
+    Aggregate as _, Command as TenantCommand, Decision, Facts, Rejection, Tenant,
+};
 use countersign_evidence::PublicKey;
 use countersign_ids::{Actor, AuthType, ChainId, Digest, LedgerId, RequestDigest, TenantId, Time};
 use countersign_store::{Checkpoint, Ledger, Receipt};
@@ -20,6 +22,7 @@ use crate::keyfiles::Signers;
 use crate::model::{Config, Request};
 use crate::platform::PlatformFold;
 use crate::policies::Policies;
+use crate::sources::Sources;
 use crate::state::TenantFold;
 use crate::subjects::Subjects;
 use crate::{Error, genesis, reactor, secrets};
@@ -40,6 +43,7 @@ pub(crate) struct Inner {
     pub(crate) signers: Arc<RwLock<Signers>>,
     pub(crate) policies: Policies,
     pub(crate) subjects: Subjects,
+    pub(crate) sources: Sources,
     pub(crate) tenants: Folds<TenantFold>,
     pub(crate) platform: Folds<PlatformFold>,
     pub(crate) beats: Folds<BeatsFold>,
@@ -153,6 +157,7 @@ impl Inner {
             signers: Arc::new(RwLock::new(signers)),
             policies: Policies::open(&policies)?,
             subjects: Subjects::new(keys.join("subjects")),
+            sources: Sources::default(),
             tenants: Folds::default(),
             platform: Folds::default(),
             beats: Folds::default(),
@@ -227,10 +232,7 @@ impl Inner {
     pub(crate) fn decide_once(
         &self,
         tenant: &TenantId,
-        decide: impl FnOnce(
-            &Tenant,
-        )
-            -> Result<countersign_domain::Decision, countersign_domain::Rejection>,
+        decide: impl FnOnce(&Tenant) -> Result<Decision, Rejection>,
     ) -> Result<Decided, Error> {
         let platform_seen = self.platform_size();
         self.tenant(tenant, |fold| {
@@ -241,6 +243,41 @@ impl Inner {
             })
         })?
         .map_err(Error::from)
+    }
+
+    /// Decisions on one state, each for its place; a place that has none now is to be decided again.
+    pub(crate) fn decide_on(
+        &self,
+        tenant: &TenantId,
+        places: &[usize],
+        decide: impl Fn(&Tenant, usize) -> Option<Result<Decision, Rejection>>,
+    ) -> Vec<(usize, Result<Decided, Error>)> {
+        let platform_seen = self.platform_size();
+        let all = self.tenant(tenant, |fold| {
+            let seen = fold.tenant.size();
+            let decided = |decision| Decided {
+                decision,
+                seen,
+                platform_seen,
+            };
+            let one = |place: &usize| {
+                let decision = decide(&fold.tenant, *place)?;
+                Some((*place, decision.map(decided).map_err(Error::from)))
+            };
+            places.iter().filter_map(one).collect()
+        });
+        all.unwrap_or_else(|error| {
+            // No state, no decision: each is told by an error of its own.
+            let told = |place: &usize| Some((*place, Err(self.tenant(tenant, |_| ()).err()?)));
+            let (first, rest) = match places.split_first() {
+                Some((first, rest)) => (Some((*first, Err(error))), rest),
+                None => (None, places),
+            };
+            first
+                .into_iter()
+                .chain(rest.iter().filter_map(told))
+                .collect()
+        })
     }
 
     pub(crate) fn platform_size(&self) -> u64 {
@@ -257,20 +294,13 @@ impl Inner {
     ) -> Result<Option<Receipt>, Error> {
         self.open_for_work()?;
         let result = engine::run(&self.ledger, chain, command, decide).await;
-        let outcome = count(&result);
-        tracing::debug!(
-            command = %countersign_chain::command_id(chain, &command.actor, &command.key),
-            %chain,
-            actor = %command.actor.id,
-            outcome,
-            "command"
-        );
+        told(chain, command, &result);
         result
     }
 }
 
 /// What a caller's command writes first; a connector's and a reactor's name says it already.
-fn about(what: &TenantCommand) -> Option<About> {
+pub(crate) fn about(what: &TenantCommand) -> Option<About> {
     use countersign_events::{
         Payload as _, action, connector, deploy, freeze, remark, retention, site,
     };
@@ -307,6 +337,18 @@ fn about(what: &TenantCommand) -> Option<About> {
         | TenantCommand::MarkUnresolved(_)
         | TenantCommand::ReceiptRemoval(_) => return None,
     })
+}
+
+/// Counts what became of a command, and says it to whoever listens for details.
+pub(crate) fn told(chain: &ChainId, command: &Command, result: &Result<Option<Receipt>, Error>) {
+    let outcome = count(result);
+    tracing::debug!(
+        command = %countersign_chain::command_id(chain, &command.actor, &command.key),
+        %chain,
+        actor = %command.actor.id,
+        outcome,
+        "command"
+    );
 }
 
 /// Counts what became of a command, for `/metrics`, and names it.

@@ -10,6 +10,7 @@ use countersign_chain::sha256;
 use countersign_ids::{ChainId, Digest, limits};
 
 use crate::Error;
+use crate::blobs_together::Together;
 use crate::disk::{Disk, Known, Part};
 use crate::journal::bytes as length_of;
 
@@ -32,13 +33,7 @@ impl Blobs {
 
     /// Stores `bytes` for `chain`; storing them again changes nothing.
     pub fn put(&self, chain: &ChainId, bytes: &[u8]) -> Result<Digest, Error> {
-        let (length, limit) = (length_of(bytes.len()), length_of(limits::BLOB_BYTES_MAX));
-        if length > limit {
-            return Err(Error::BlobTooLarge {
-                bytes: length,
-                limit,
-            });
-        }
+        check_length(bytes)?;
         let digest = sha256(bytes);
         let path = self.file(&digest);
         // A file that an earlier writer left damaged is replaced, not trusted because it is there.
@@ -61,6 +56,32 @@ impl Blobs {
             return Err(Error::BlobMismatch { digest: *digest });
         }
         self.put(chain, bytes).map(|_| ())
+    }
+
+    /// Whether this process knows that such a blob is durable for `chain`: nothing is to be done for an event that names it.
+    #[must_use]
+    pub fn is_durable(&self, chain: &ChainId, digest: &Digest) -> bool {
+        self.known.contains(&self.file(digest)) && self.known.contains(&self.scope(chain, digest))
+    }
+
+    /// Stores several blobs for `chain`, if each has its digest, for little more than one of them costs.
+    ///
+    /// Those that [`Blobs::is_durable`] are left as they are: unlike [`Blobs::put`] this mends nothing.
+    pub fn put_all<'a>(
+        &self,
+        chain: &ChainId,
+        blobs: impl IntoIterator<Item = (&'a Digest, &'a [u8])>,
+    ) -> Result<(), Error> {
+        let mut together = Together::new(&self.disk, &self.known);
+        for (digest, bytes) in blobs {
+            check_length(bytes)?;
+            if sha256(bytes) != *digest {
+                return Err(Error::BlobMismatch { digest: *digest });
+            }
+            together.put(Part::Blob, self.file(digest), bytes);
+            together.put(Part::Scope, self.scope(chain, digest), &[]);
+        }
+        together.finish()
     }
 
     /// The bytes, if `chain` may read them.
@@ -121,6 +142,14 @@ impl Blobs {
     fn scope(&self, chain: &ChainId, digest: &Digest) -> PathBuf {
         under(&self.root.join("scopes").join(chain.to_string()), digest)
     }
+}
+
+fn check_length(bytes: &[u8]) -> Result<(), Error> {
+    let (bytes, limit) = (length_of(bytes.len()), length_of(limits::BLOB_BYTES_MAX));
+    if bytes > limit {
+        return Err(Error::BlobTooLarge { bytes, limit });
+    }
+    Ok(())
 }
 
 fn under(root: &Path, digest: &Digest) -> PathBuf {

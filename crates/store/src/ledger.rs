@@ -189,6 +189,41 @@ impl Ledger {
         self.receipt_of(outcome, chain, command)
     }
 
+    /// Writes commands of one or several chains in one go, so that they share groups; each is written or refused for itself,
+    /// as by [`Ledger::append`]. The answers are in the order of the commands.
+    pub async fn append_all(&self, appends: Vec<Append>) -> Vec<Result<Receipt, Error>> {
+        if appends.len() == 1 {
+            let mut answers = Vec::new();
+            for append in appends {
+                answers.push(self.append(append).await);
+            }
+            return answers;
+        }
+        let prepared = appends.into_iter().map(|append| {
+            let prepared = self.prepare(append)?;
+            Ok((prepared.chain.clone(), prepared.command, prepared))
+        });
+        // All are ready before the first is handed over, or the writer would begin with a group of one.
+        let prepared: Vec<Result<_, Error>> = prepared.collect();
+        let _callers = self.front.together();
+        let waiting: Vec<Result<_, Error>> = prepared
+            .into_iter()
+            .map(|prepared| {
+                let (chain, command, prepared) = prepared?;
+                Ok((chain, command, self.front.queue(prepared)?))
+            })
+            .collect();
+        let mut answers = Vec::with_capacity(waiting.len());
+        for waiting in waiting {
+            answers.push(match waiting {
+                Ok((chain, command, answer)) => answered(answer.await)
+                    .and_then(|outcome| self.receipt_of(outcome, chain, command)),
+                Err(error) => Err(error),
+            });
+        }
+        answers
+    }
+
     fn prepare(&self, append: Append) -> Result<Box<Prepared>, Error> {
         let (asker, lag) = (asker(&append.actor), self.view.lag());
         if !self.lagging.admits(asker, &append.chain, lag) {

@@ -28,6 +28,7 @@ mod append;
 mod audit;
 pub mod backup;
 mod blobs;
+mod blobs_together;
 pub mod clock;
 pub mod codes;
 mod disk;

@@ -7,9 +7,16 @@ use std::path::PathBuf;
 #[derive(Debug, Args)]
 pub(crate) struct Propose {
     /// The release to publish: its label or its digest.
-    #[arg(value_name = "RELEASE")]
-    pub(crate) release: String,
-    /// The site.
+    #[arg(value_name = "RELEASE", required_unless_present = "file")]
+    pub(crate) release: Option<String>,
+    /// Propose everything that this file holds, as a JSON array or one object a line, each as the API takes it; `-` is
+    /// standard input.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["release", "reason", "expires_in", "wait"])]
+    pub(crate) file: Option<PathBuf>,
+    /// What makes sending the same file again the same thing; a new one is made and told if there is none.
+    #[arg(long, requires = "file")]
+    pub(crate) key: Option<String>,
+    /// The site; of a file, the site of those that name none.
     #[arg(long)]
     pub(crate) site: Option<String>,
     /// Why; sealed, and erasable.

@@ -1,6 +1,6 @@
 //! `propose`, `rollback` and `withdraw`: asking for a change, and taking the question back.
 
-use super::{Caller, release, watch};
+use super::{Caller, proposals, release, watch};
 use crate::arguments::{Propose, Rollback, Withdraw};
 use crate::client::fresh_key;
 use crate::exit::Failure;
@@ -11,8 +11,12 @@ use serde_json::{Value, json};
 use std::process::ExitCode;
 
 pub(crate) async fn propose(caller: Caller, arguments: Propose) -> Result<ExitCode> {
+    if let Some(file) = arguments.file {
+        return proposals::propose(caller, &file, arguments.site, arguments.key).await;
+    }
     let site = caller.profile.site(arguments.site.as_deref())?;
-    let release = release::resolve(&caller, &site, &arguments.release).await?;
+    let release = arguments.release.unwrap_or_default();
+    let release = release::resolve(&caller, &site, &release).await?;
     let expires = now()?.plus_millis(arguments.expires_in.saturating_mul(60_000));
     let mut body = proposal(&site, "release.publish", &release, arguments.reason);
     if let Some(members) = body.as_object_mut() {

@@ -8,6 +8,7 @@ mod connector;
 pub(crate) mod decide;
 mod key;
 mod page;
+mod proposals;
 pub(crate) mod release;
 pub(crate) mod watch;
 

@@ -16,6 +16,7 @@ use crate::manifest::Manifest;
 use crate::plan::{PLAN_BYTES_MAX, Plan};
 use crate::rejection::Rejection;
 use crate::site::{Observed, Site};
+use crate::source::Source;
 use crate::tenant::Tenant;
 use crate::text::{self, Reason};
 
@@ -44,7 +45,7 @@ pub struct Propose {
     /// Why.
     pub reason: Option<Reason>,
     /// The blobs that [`blobs_wanted`] names.
-    pub blobs: BTreeMap<Digest, Vec<u8>>,
+    pub blobs: BTreeMap<Digest, Source>,
 }
 
 /// The blobs that the plan of a proposal is computed from.
@@ -189,13 +190,8 @@ impl Propose {
                 let live = observed
                     .current
                     .filter(|live| site.releases.contains_key(live));
-                let from = live
-                    .map(|live| Ok::<_, Rejection>((live, self.manifest(&live)?)))
-                    .transpose()?;
-                Ok(Plan::release(
-                    from.as_ref().map(|(digest, manifest)| (digest, manifest)),
-                    (&release, &to),
-                ))
+                let from = live.as_ref().map(|live| self.manifest(live)).transpose()?;
+                Ok(Plan::release(from, to))
             }
             Kind::ReplaceDocument { document } => {
                 let refused = || Rejection::DocumentRefused {
@@ -205,7 +201,7 @@ impl Propose {
                 if pinned.digest == document {
                     return Err(unchanged());
                 }
-                let bytes = self.blobs.get(&document).ok_or_else(refused)?;
+                let bytes = self.blobs.get(&document).ok_or_else(refused)?.bytes();
                 let next = PinnedDocument::parse(bytes).map_err(|_| refused())?;
                 next.follows(&pinned.document).map_err(|_| refused())?;
                 if countersign_chain::sha256(bytes) != document {
@@ -219,15 +215,14 @@ impl Propose {
         }
     }
 
-    fn manifest(&self, release: &Digest) -> Result<Manifest, Rejection> {
-        let bytes = self
+    fn manifest(&self, release: &Digest) -> Result<(&Digest, &Manifest), Rejection> {
+        let source = self
             .blobs
             .get(release)
             .ok_or(Rejection::ReleaseUnknown { release: *release })?;
-        let (digest, manifest) =
-            Manifest::parse(bytes).map_err(|_| Rejection::ManifestMalformed)?;
-        if digest == *release {
-            Ok(manifest)
+        let (digest, manifest) = source.manifest().ok_or(Rejection::ManifestMalformed)?;
+        if digest == release {
+            Ok((digest, manifest))
         } else {
             Err(Rejection::ReleaseMismatch { release: *release })
         }

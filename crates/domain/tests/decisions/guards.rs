@@ -127,7 +127,7 @@ fn document_refused() -> Result<Vec<String>, Rejection> {
     let bytes = b"{\"not\":\"a document\"}".to_vec();
     let digest = chain::sha256(&bytes);
     propose.parameters = JsonObject::of_strings([("document", digest.to_string())]);
-    propose.blobs.insert(digest, bytes);
+    propose.blobs.insert(digest, bytes.into());
     world.command(propose)
 }
 
@@ -231,7 +231,7 @@ fn plan_too_large() -> Result<Vec<String>, Rejection> {
     })?;
     let mut propose = world.propose("a1", "www", "release.publish", "2", 3600);
     propose.parameters = JsonObject::of_strings([("release", digest.to_string())]);
-    propose.blobs.insert(digest, bytes);
+    propose.blobs.insert(digest, bytes.into());
     world.command(propose)
 }
 

@@ -133,6 +133,9 @@ fn tell(lines: &[&str]) -> Result<World, TestCaseError> {
                 state
             );
         }
+        let open = after.iter().filter(|(_, state)| !state.is_final());
+        let unsettled = world.tenant.unsettled().map(countersign_domain::Action::id);
+        prop_assert!(open.map(|(id, _)| id).eq(unsettled), "`{}`", line);
         let out: Vec<&ActionId> = after
             .iter()
             .filter(|(_, state)| state.holds_site())

@@ -2,16 +2,14 @@
 //!
 //! `say` decides one line and folds what it comes to, so a table of lines is a history.
 
-use std::collections::BTreeMap;
-
 use countersign_chain::{self as chain, Header};
 use countersign_domain::manifest::{File, Manifest};
 use countersign_domain::words::{ConnectorKind, Environment, SiteOrAll, Verdict};
 use countersign_domain::{
     Assess, Command, Decision, DeclareFreeze, Deliver, Expire, Facts, InviteConnector, LiftFreeze,
     MarkUnresolved, Mint, NotePlatform, OpenTenant, PairConnector, PolicyOutcome, Propose,
-    RecordObservation, RecordOutcome, RegisterSite, Rejection, Revoke, Tenant, Withdraw, compose,
-    decide, pairing_terms,
+    RecordObservation, RecordOutcome, RegisterSite, Rejection, Revoke, Source, Tenant, Withdraw,
+    compose, decide, pairing_terms,
 };
 use countersign_domain::{Reason, Vote};
 use countersign_events::platform::Noted;
@@ -367,7 +365,11 @@ impl World {
         label: &str,
         seconds: u64,
     ) -> Propose {
-        let blobs: BTreeMap<Digest, Vec<u8>> = ["1", "2", "3"].into_iter().map(release).collect();
+        let release_source = |label| {
+            let (digest, bytes) = release(label);
+            (digest, Source::new(bytes))
+        };
+        let blobs = ["1", "2", "3"].map(release_source).into();
         let parameters = match kind {
             "release.publish" | "release.rollback" => {
                 JsonObject::of_strings([("release", release(label).0.to_string())])

@@ -56,11 +56,8 @@ impl Disk {
         bytes: &[u8],
         mode: u32,
     ) -> io::Result<()> {
-        let name = path.file_name().ok_or(io::ErrorKind::InvalidInput)?;
         let parent = parent_of(path).ok_or(io::ErrorKind::InvalidInput)?;
-        let mut beside = name.to_os_string();
-        beside.push(format!(".{}.tmp", unique()));
-        let beside = parent.join(beside);
+        let beside = beside(path).ok_or(io::ErrorKind::InvalidInput)?;
         let file = self.create(part, &beside, mode)?;
         let write = || {
             if !bytes.is_empty() {
@@ -76,6 +73,13 @@ impl Disk {
         }
         self.sync_dir(part, parent)
     }
+}
+
+/// A name beside a path that nobody uses, for a file that is not whole yet.
+pub(crate) fn beside(path: &Path) -> Option<PathBuf> {
+    let mut name = path.file_name()?.to_os_string();
+    name.push(format!(".{}.tmp", unique()));
+    Some(parent_of(path)?.join(name))
 }
 
 /// The directory that holds a path; a relative path of one name begins in the current directory.
@@ -159,12 +163,17 @@ impl Known {
         path: &Path,
         make: impl FnOnce() -> io::Result<()>,
     ) -> io::Result<()> {
-        if self.paths().contains(path) {
+        if self.contains(path) {
             return Ok(());
         }
         make()?;
         self.add(path);
         Ok(())
+    }
+
+    /// Whether `path` is known to be durable.
+    pub(crate) fn contains(&self, path: &Path) -> bool {
+        self.paths().contains(path)
     }
 
     pub(crate) fn add(&self, path: &Path) {

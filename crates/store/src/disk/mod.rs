@@ -11,7 +11,7 @@ mod part;
 pub mod simulated;
 
 pub(crate) use crash::crash_at;
-pub(crate) use durable::{Known, parent_of};
+pub(crate) use durable::{Known, beside, parent_of};
 pub(crate) use part::Part;
 
 use std::ffi::OsString;

@@ -84,7 +84,7 @@ impl Front {
         };
         match append {
             Ok(outcome) => Ok(outcome),
-            Err(append) => answered(self.enqueue(append)?.await),
+            Err(append) => answered(self.queue(append)?.await),
         }
     }
 
@@ -98,7 +98,7 @@ impl Front {
         };
         match append {
             Ok(outcome) => Ok(outcome),
-            Err(append) => answered(self.enqueue(append)?.blocking_recv()),
+            Err(append) => answered(self.queue(append)?.blocking_recv()),
         }
     }
 
@@ -121,12 +121,18 @@ impl Front {
         self.writer().close()
     }
 
+    /// Counts a caller who queues several appends, until the guard goes.
+    pub(crate) fn together(&self) -> impl Drop + '_ {
+        self.enter().0
+    }
+
     fn enter(&self) -> (Caller<'_>, bool) {
         let alone = self.callers.fetch_add(1, Ordering::AcqRel) == 0;
         (Caller(&self.callers), alone)
     }
 
-    fn enqueue(
+    /// Leaves one append to the writer's thread; whoever queues several waits for the answers afterwards.
+    pub(crate) fn queue(
         &self,
         append: Box<Prepared>,
     ) -> Result<oneshot::Receiver<Result<Outcome, Error>>, Error> {

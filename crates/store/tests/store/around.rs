@@ -135,6 +135,42 @@ fn a_blob_is_for_those_it_was_put_for_and_checked_when_it_is_read() {
     assert_eq!(ledger.blobs().get(&shop, &digest).unwrap(), b"some bytes");
 }
 
+#[test]
+fn blobs_that_are_put_together_are_as_those_that_are_put_alone() {
+    let dir = tempfile::tempdir().unwrap();
+    let ledger = fresh(dir.path(), options());
+    let (blog, shop) = (chain("blog"), chain("shop"));
+    let bytes: Vec<_> = (0..40).map(|number| format!("bytes of {number}")).collect();
+    let digests: Vec<_> = bytes.iter().map(|bytes| sha256(bytes.as_bytes())).collect();
+    let blobs = || digests.iter().zip(bytes.iter().map(String::as_bytes));
+    ledger.blobs().put(&shop, b"bytes of 3").unwrap();
+    // Twice, and one of them twice within.
+    for _ in 0..2 {
+        let twice = blobs().chain(blobs().take(1));
+        ledger.blobs().put_all(&blog, twice).unwrap();
+    }
+    for (digest, bytes) in blobs() {
+        assert!(ledger.blobs().is_durable(&blog, digest));
+        assert_eq!(ledger.blobs().get(&blog, digest).unwrap(), bytes);
+        assert_eq!(
+            ledger.blobs().contains(&shop, digest),
+            bytes == b"bytes of 3"
+        );
+    }
+    let wrong = [(&digests[0], b"other bytes".as_slice())];
+    let wrong = ledger.blobs().put_all(&shop, wrong);
+    assert!(matches!(wrong, Err(Error::BlobMismatch { .. })));
+    assert!(!ledger.blobs().contains(&shop, &digests[0]));
+    let left = |path: &std::path::Path| -> Vec<_> {
+        let entries = std::fs::read_dir(path).unwrap().map(|entry| entry.unwrap());
+        entries.map(|entry| entry.path()).collect()
+    };
+    let files = left(&dir.path().join("blobs/sha256"))
+        .into_iter()
+        .flat_map(|dir| left(&dir));
+    assert_eq!(files.count(), 40, "nothing unfinished is left behind");
+}
+
 fn sign(ledger: &Ledger, id: &str) -> String {
     let head = ledger.tree_head(&chain(id)).unwrap();
     let origin = checkpoint::origin("example.org/ledger", &chain(id));

@@ -34,6 +34,8 @@ pub(super) fn tour() -> Vec<Step> {
         ]),
         Step::Kill,
         blob(0, 1),
+        blob(0, 2),
+        blob(1, 2),
         // So large that its block of the log is full: damage to that one is found when it is read, not when it is opened.
         Step::Append(command(5, 0, 60_000, None)),
         Step::Append(command(6, 0, 3000, Some(0))),

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
 
-use countersign_chain::command_id;
+use countersign_chain::{command_id, sha256};
 use countersign_events::retention::Range;
 use countersign_ids::{ChainId, DataSubject, Digest, EventHash, EventType, Retention, Sequence};
 use countersign_store::faults::{Random, Simulation};
@@ -321,17 +321,30 @@ impl World {
     }
 
     fn blob(&mut self, of: usize, number: usize) -> Result<(), Error> {
-        let put = self
-            .ledger()
-            .blobs()
-            .put(&chain(CHAINS[of]), &blob_of(number));
-        self.fair(&put);
-        if put.is_ok() {
-            self.blobs.insert((of, number));
+        let (files, chain) = (self.ledger().blobs(), chain(CHAINS[of]));
+        // Odd ones are put together with another.
+        let numbers = if number.is_multiple_of(2) {
+            vec![number]
         } else {
-            self.doubtful_blobs.insert((of, number));
+            vec![number, number + 100]
+        };
+        let put = match numbers.as_slice() {
+            [one] => files.put(&chain, &blob_of(*one)).map(|_| ()),
+            several => {
+                let blobs: Vec<_> = several.iter().map(|one| blob_of(*one)).collect();
+                let digests: Vec<_> = blobs.iter().map(|one| sha256(one)).collect();
+                files.put_all(&chain, digests.iter().zip(blobs.iter().map(Vec::as_slice)))
+            }
+        };
+        self.fair(&put);
+        for number in numbers {
+            if put.is_ok() {
+                self.blobs.insert((of, number));
+            } else {
+                self.doubtful_blobs.insert((of, number));
+            }
         }
-        put.map(|_| ())
+        put
     }
 
     fn erase(&mut self, person: usize) -> Result<(), Error> {
@@ -536,7 +549,7 @@ impl World {
 
     fn check_blobs(&mut self) {
         let get = |of: usize, number| {
-            let digest: Digest = countersign_chain::sha256(&blob_of(number));
+            let digest: Digest = sha256(&blob_of(number));
             self.ledger().blobs().get(&chain(CHAINS[of]), &digest)
         };
         for (of, number) in &self.blobs {
