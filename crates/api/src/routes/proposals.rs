@@ -121,7 +121,7 @@ pub(crate) async fn propose_all(
     write: Write<ActionsNew>,
 ) -> Result<(HeaderMap, Json<ActionsAnswered>), Problem> {
     let access = caller.tenant(&tenant, Need::Propose)?;
-    let proposals = proposals(write.request, write.body)?;
+    let proposals = proposals(&write.request, write.body)?;
     app.limits.charge(
         &caller.0,
         Class::Commands,
@@ -147,7 +147,7 @@ pub(crate) async fn propose_all(
 }
 
 /// The proposals of a list, each with what makes it the same one when it is sent again.
-fn proposals(request: Request, new: ActionsNew) -> Result<Vec<(Request, Proposal)>, Problem> {
+fn proposals(request: &Request, new: ActionsNew) -> Result<Vec<(Request, Proposal)>, Problem> {
     let refused =
         |detail: String| Problem::new(StatusCode::BAD_REQUEST, codes::LIST_MALFORMED, detail);
     let count = new.items.len();
@@ -190,13 +190,13 @@ mod tests {
     use super::*;
     use serde_json::{Value, json};
 
-    fn read(items: Value, key: Option<&str>) -> Result<Vec<Request>, Problem> {
+    fn read(items: &Value, key: Option<&str>) -> Result<Vec<Request>, Problem> {
         let new = serde_json::from_value(json!({ "items": items })).unwrap();
         let request = Request {
             key: key.map(str::to_owned),
             ..Request::default()
         };
-        let read = proposals(request, new)?;
+        let read = proposals(&request, new)?;
         Ok(read.into_iter().map(|(request, _)| request).collect())
     }
 
@@ -213,7 +213,7 @@ mod tests {
     fn each_item_has_a_key_of_its_own() {
         let items = json!([item(None, "a"), item(Some("mine"), "a"), item(None, "a")]);
         let keys = |whole| -> Vec<_> {
-            let read = read(items.clone(), whole).unwrap();
+            let read = read(&items, whole).unwrap();
             read.into_iter().map(|request| request.key).collect()
         };
         let [first, second, third] = keys(Some("k")).try_into().unwrap();
@@ -232,7 +232,7 @@ mod tests {
     #[test]
     fn a_list_is_bounded_and_names_no_key_twice() {
         let many = |count| Value::Array(vec![item(None, "a"); count]);
-        assert!(read(many(limits::PROPOSALS_MAX), None).is_ok());
+        assert!(read(&many(limits::PROPOSALS_MAX), None).is_ok());
         for (items, code) in [
             (many(0), codes::LIST_MALFORMED),
             (many(limits::PROPOSALS_MAX + 1), codes::LIST_MALFORMED),
@@ -242,13 +242,13 @@ mod tests {
             ),
             (json!([item(Some("a b"), "a")]), codes::KEY_MALFORMED),
         ] {
-            assert_eq!(read(items, None).unwrap_err().body().code(), code.id);
+            assert_eq!(read(&items, None).unwrap_err().body().code(), code.id);
         }
     }
 
     #[test]
     fn the_digest_of_an_item_is_of_what_it_says() {
-        let digest = |items| read(items, None).unwrap().remove(0).digest;
+        let digest = |items| read(&items, None).unwrap().remove(0).digest;
         let one = digest(json!([item(None, "a")]));
         assert_eq!(digest(json!([item(Some("k"), "a")])), one);
         assert_ne!(digest(json!([item(None, "b")])), one);
