@@ -357,7 +357,10 @@ const fn store_class(error: &countersign_store::Error) -> Class {
         | E::BlobMismatch { .. }
         | E::BlobTooLarge { .. } => Class::Refused,
         E::Overloaded { .. } => Class::Overloaded,
-        E::BlobUnknown { .. } | E::Missing { .. } | E::KeyDestroyed { .. } => Class::NotFound,
+        E::BlobUnknown { .. }
+        | E::Missing { .. }
+        | E::KeyDestroyed { .. }
+        | E::ProjectionUnknown { .. } => Class::NotFound,
         E::Stopped { .. }
         | E::WriterPanicked
         | E::Closed

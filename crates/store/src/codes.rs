@@ -56,6 +56,8 @@ codes! {
     KEY_DESTROYED = "key-destroyed", "the key of this personal text was destroyed";
     /// See [`crate::Error::RemovalIncomplete`].
     REMOVAL_INCOMPLETE = "removal-incomplete", "a body that was to be removed is still there";
+    /// See [`crate::Error::ProjectionUnknown`].
+    PROJECTION_UNKNOWN = "projection-unknown", "there is no read model of this name";
     /// See [`crate::Error::Log`].
     LOG_FAILED = "log-failed", "the log behind the journal cannot be read or written";
     /// See [`crate::Error::Missing`].

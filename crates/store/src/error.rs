@@ -137,6 +137,12 @@ pub enum Error {
         /// A position of the journal, or the sequence of an event.
         at: String,
     },
+    /// No read model has this name.
+    #[error("there is no read model `{name}`")]
+    ProjectionUnknown {
+        /// The name.
+        name: String,
+    },
     /// Larger than the limit.
     #[error("a blob of {bytes} bytes is larger than {limit}")]
     BlobTooLarge {
@@ -235,6 +241,7 @@ impl Error {
             Self::BlobMismatch { .. } => codes::BLOB_MISMATCH,
             Self::BlobUnknown { .. } => codes::BLOB_UNKNOWN,
             Self::RemovalIncomplete { .. } => codes::REMOVAL_INCOMPLETE,
+            Self::ProjectionUnknown { .. } => codes::PROJECTION_UNKNOWN,
             Self::KeyDestroyed { .. } => codes::KEY_DESTROYED,
             Self::Log(_) => codes::LOG_FAILED,
             Self::Missing { .. } => codes::MISSING,

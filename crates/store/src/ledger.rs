@@ -4,8 +4,9 @@
 
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use countersign_chain::CommandKey;
 use countersign_ids::{Actor, ChainId, CommandId, EventId, Sequence, Time};
@@ -30,6 +31,9 @@ use crate::write::prepare::{Prepared, Tools, asker, prepare};
 use crate::write::queue::{Bounds, Queue, Refusals};
 use crate::write::writer::{Outcome, Request, Writer};
 use crate::{Blobs, Description, Entry, Error, Layout, Options, Overload, Position, Projections};
+
+/// How often it is looked whether the log's thread still runs.
+const ALIVE: Duration = Duration::from_secs(1);
 
 /// An open ledger.
 #[derive(Debug)]
@@ -492,8 +496,19 @@ impl Ledger {
         &self.handover
     }
 
+    /// Waits for what the log's thread was asked for, as long as it runs.
+    pub(crate) fn answered(&self, answer: &mpsc::Receiver<Result<(), Error>>) -> Result<(), Error> {
+        loop {
+            match answer.recv_timeout(ALIVE) {
+                Ok(done) => return done,
+                Err(mpsc::RecvTimeoutError::Timeout) if self.is_running() => {}
+                Err(_) => return Err(Error::Closed),
+            }
+        }
+    }
+
     /// Whether its threads run and nothing stopped it.
-    pub(crate) fn is_running(&self) -> bool {
+    fn is_running(&self) -> bool {
         let threads = self.threads.lock().unwrap_or_else(PoisonError::into_inner);
         threads.is_some() && self.view.board.stopped().is_none()
     }

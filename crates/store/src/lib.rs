@@ -18,6 +18,8 @@
 //!   commands, from its beginning) or not at all when the ledger is opened next.
 //! - **sled is lost, damaged or foreign.** It is set aside as `sled.aside-<n>` and made again, out loud, before any append is
 //!   accepted. Damage that is met while reading is healed from the journal if it links there.
+//! - **A projection is made again** when its code has another version or somebody asks ([`Ledger::rebuild`]). The rows before are
+//!   served until the new ones reach as far; killed in between, it goes on at the next start.
 //! - **A removal is interrupted.** Each segment is before or after, and so is the log; doing it again does the rest
 //!   ([`Ledger::remove`]).
 //! - **The journal is damaged** where it was durable. Nothing is cut and nothing is opened ([`Error::Damaged`]). An event that
@@ -68,7 +70,7 @@ pub use options::{Options, Projections};
 pub use proofs::Checkpoint;
 pub use removal::{Doomed, Removed};
 pub use rows::{Row, RowRange};
-pub use status::{Refused, Status};
+pub use status::{Rebuilding, Refused, Status};
 pub use view::Head;
 
 pub(crate) use journal::frame::PAYLOAD_BYTES_MAX;

@@ -7,8 +7,8 @@ use countersign_ids::ChainId;
 use countersign_projections::{Change, Projection};
 
 use crate::layout::Lock;
-use crate::log::project::{decode, stored_folds};
-use crate::log::{keys, loaded, open, row_blocks};
+use crate::log::project::decode;
+use crate::log::{generations, keys, loaded, open, row_blocks};
 use crate::read::Reader;
 use crate::{Entry, Error, Position, Projections};
 
@@ -46,9 +46,11 @@ impl StoredRows {
             position: Position::new(stands.position.end),
             ..Self::default()
         };
-        for (place, fold) in stored_folds(&db)? {
+        let mut served = BTreeMap::new();
+        for (place, fold) in generations::stored(&db, keys::SERVING)? {
             stored.rows.entry(place.clone()).or_default();
             if let Some(fold) = fold {
+                served.insert(place.clone(), fold.generation);
                 stored.folded.insert(place, (fold.version, fold.next));
             }
         }
@@ -56,7 +58,11 @@ impl StoredRows {
             let (key, value) = item?;
             // A block that is not what was written lacks its rows: the first of them is named.
             let rows = row_blocks::decode(&key, &value).unwrap_or_default();
-            if let Some((place, _)) = keys::row_place(&key) {
+            if let Some((place, generation, _)) = keys::row_place(&key)
+                && served
+                    .get(&place)
+                    .is_none_or(|served| *served == generation)
+            {
                 stored.rows.entry(place).or_default().extend(rows);
             }
         }

@@ -85,6 +85,7 @@ fn open_log(
         chains: RwLock::default(),
         log: Log::new(db, commands.0, events.0, layout.clone()),
         rows: RwLock::default(),
+        generations: RwLock::new(projector.served()),
         board,
         durable: watch::Sender::new(from),
         folded: watch::Sender::new(from),

@@ -9,7 +9,6 @@ use std::io;
 use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::{Arc, PoisonError, mpsc};
-use std::time::Duration;
 
 use countersign_chain::{Absence, Body, Header, Record};
 use countersign_events::retention::{Range as Events, RowsDigest};
@@ -27,8 +26,6 @@ use crate::{Entry, Error, Ledger, Position};
 
 /// Events that are read at a time.
 const PAGE_EVENTS: usize = 1024;
-/// How often it is looked whether the log's thread still runs.
-const ALIVE: Duration = Duration::from_secs(1);
 
 /// What is to go.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -221,13 +218,7 @@ impl Ledger {
     fn ask_the_log(&self, doomed: Option<Arc<Doomed>>) -> Result<(), Error> {
         let (reply, answer) = mpsc::channel();
         self.handover().ask(Asked { doomed, reply });
-        loop {
-            match answer.recv_timeout(ALIVE) {
-                Ok(done) => return done,
-                Err(mpsc::RecvTimeoutError::Timeout) if self.is_running() => {}
-                Err(_) => return Err(Error::Closed),
-            }
-        }
+        self.answered(&answer)
     }
 
     /// Looks whether anything is left, in the files and not in memory.

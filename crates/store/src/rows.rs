@@ -1,10 +1,13 @@
 //! Rows of projections, as a running ledger serves them.
 
 use std::collections::BTreeMap;
+use std::sync::mpsc;
 
 use countersign_ids::ChainId;
 
-use crate::log::project::ChainRows;
+#[cfg(doc)]
+use crate::Status;
+use crate::log::handover::Order;
 use crate::{Error, Ledger};
 
 /// One row.
@@ -47,7 +50,7 @@ impl Ledger {
         chain: &ChainId,
         key: &[u8],
     ) -> Result<Option<Vec<u8>>, Error> {
-        ChainRows::of(self.view(), projection, chain).find(key)
+        self.view().row(projection, chain, key)
     }
 
     /// Rows of a projection in a chain, in key order.
@@ -58,6 +61,25 @@ impl Ledger {
         range: &RowRange,
     ) -> Result<Vec<Row>, Error> {
         self.view().rows(projection, chain, range)
+    }
+
+    /// Makes a projection again in every chain, from the first event; returns once that is durable, long before it is done.
+    ///
+    /// What is there is served, and followed, until the new rows reach as far; [`Status::rebuilding`] says how far they are.
+    /// Call it from a thread that may wait.
+    pub fn rebuild(&self, projection: &str) -> Result<(), Error> {
+        let made = self.projections().make();
+        if !made.iter().any(|made| made.name() == projection) {
+            return Err(Error::ProjectionUnknown {
+                name: projection.to_owned(),
+            });
+        }
+        let (reply, answer) = mpsc::channel();
+        self.handover().order(Order {
+            projection: projection.to_owned(),
+            reply,
+        });
+        self.answered(&answer)
     }
 
     /// All rows of a projection in a chain, to digest or to compare.

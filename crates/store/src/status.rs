@@ -23,6 +23,10 @@ pub struct Status {
     pub damaged: BTreeMap<ChainId, (Sequence, String)>,
     /// Projections that stopped in one chain, with the event that stopped them.
     pub stopped_projections: BTreeMap<(String, ChainId), (Sequence, String)>,
+    /// Projections that are made again while the rows before are served.
+    pub rebuilding: BTreeMap<String, Rebuilding>,
+    /// How often rows that were replaced are still to be removed, by projection and chain.
+    pub clearing: u64,
     /// What happened to the log when the ledger was opened or since.
     pub log_notices: Vec<String>,
     /// The log that was set aside, if one was.
@@ -37,6 +41,40 @@ pub struct Status {
     pub clock_jumped: bool,
     /// How often appends were refused because something was at its bound.
     pub refused: Refused,
+}
+
+/// How far a projection is that is made again.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Rebuilding {
+    /// The version of the code that makes it.
+    pub version: u32,
+    /// The generation of its rows; where it differs from chain to chain, the newest.
+    pub generation: u32,
+    /// Whether the rows that are served stand still: an older version made them, whose code this program does not have.
+    pub stale: bool,
+    /// Chains in which it is not done.
+    pub chains: u64,
+    /// Those of them in which it stopped; [`Status::stopped_projections`] says why.
+    pub stopped: u64,
+    /// Events that were folded again, since this process began with it and in chains that it went on with.
+    pub folded: u64,
+    /// How many there are to fold, in all chains that do not stop it.
+    pub events: u64,
+    /// The pace since this process began with it.
+    pub events_per_second: u64,
+}
+
+impl Rebuilding {
+    /// How long it still takes at this pace; `None` while there is none.
+    #[must_use]
+    pub const fn seconds_left(&self) -> Option<u64> {
+        let left = self.events.saturating_sub(self.folded);
+        match self.events_per_second {
+            0 if left > 0 => None,
+            0 => Some(0),
+            pace => Some(left.div_ceil(pace)),
+        }
+    }
 }
 
 /// How often appends were refused, by what was at its bound.
@@ -115,6 +153,13 @@ impl Board {
                 .stopped_projections
                 .entry(key)
                 .or_insert_with(|| (sequence, reason.to_owned()));
+        });
+    }
+
+    pub(crate) fn projection_goes_on(&self, name: &str, chain: &ChainId) {
+        self.with(|status| {
+            let key = (name.to_owned(), chain.clone());
+            status.stopped_projections.remove(&key);
         });
     }
 

@@ -11,7 +11,7 @@ use tokio::sync::watch;
 
 use crate::log::Log;
 use crate::log::heads::HeadRow;
-use crate::log::keys::Number;
+use crate::log::keys::{Generation, Number, Place};
 use crate::log::row_blocks::Changed;
 use crate::removal::Doomed;
 use crate::status::Board;
@@ -37,6 +37,8 @@ pub(crate) struct View {
     pub(crate) folded: watch::Sender<Position>,
     /// Rows of projections that changed and are not in sled yet.
     pub(crate) rows: RwLock<ChangedRows>,
+    /// Where projections were made again: the generation that is served.
+    pub(crate) generations: RwLock<BTreeMap<Place, Generation>>,
     /// Everything before this position is in the log, durably.
     pub(crate) logged: AtomicU64,
 }

@@ -14,13 +14,15 @@ use countersign_chain::ChainState;
 use countersign_ids::ChainId;
 
 use super::followed::Followed;
-use super::handover::{Asked, Ending, Handover, What, Woken, Written};
+use super::handover::{Asked, Ending, Handover, Order, What, Woken, Written};
 use super::heads::{Accepted, Damage, event_place};
 use super::keys;
 use super::loaded::{Loaded, LogPosition};
 use super::project::Projector;
+use super::rebuild::Step;
 use super::run_writer::IndexWriter;
 use super::{COMMAND_BYTES, EVENT_BYTES, open, recorded, rewrite, values};
+use crate::disk::crash_at;
 use crate::view::{Chain, View};
 use crate::write::chains::Marks;
 use crate::{Blobs, Entry, Error, Position};
@@ -29,6 +31,8 @@ use crate::{Blobs, Entry, Error, Position};
 /// served from memory, and a crash costs reading as much again.
 const LOG_BYTES: u64 = 16 * 1024 * 1024;
 const LOG_AFTER: Duration = Duration::from_secs(1);
+/// How much of the journal may wait for the log before projections that are made again wait for it.
+const YIELD_BYTES: u64 = 4 * 1024 * 1024;
 /// Events that a projection catches up with at a time.
 const CATCH_UP_EVENTS: u64 = 16 * 1024;
 
@@ -50,6 +54,8 @@ pub(crate) struct Behind {
     absorbed: LogPosition,
     /// Everything before this position is in sled, durably.
     logged: Position,
+    /// A step of what is made again is done even if much waits, once for each time that the position moved.
+    owes_step: bool,
     /// Who is told of it: segments that the log does not need any more are compressed.
     told: Option<mpsc::Sender<Position>>,
 }
@@ -91,6 +97,7 @@ impl Behind {
             marks,
             absorbed: loaded.position,
             logged: Position::new(loaded.position.end),
+            owes_step: true,
             told: None,
         }
     }
@@ -123,9 +130,12 @@ impl Behind {
         let mut inbox = VecDeque::new();
         let mut since = Instant::now();
         loop {
-            let patience = self
-                .is_behind()
-                .then(|| LOG_AFTER.saturating_sub(since.elapsed()));
+            let patience = if self.may_step() {
+                Some(Duration::ZERO)
+            } else {
+                self.is_behind()
+                    .then(|| LOG_AFTER.saturating_sub(since.elapsed()))
+            };
             match handover.take(&mut inbox, patience) {
                 Woken::End(Ending::Abandon) => return Ok(()),
                 Woken::End(Ending::Finish) => return self.log(),
@@ -145,12 +155,43 @@ impl Behind {
                         .send_replace(Position::new(self.absorbed.end));
                 }
                 Woken::Asked(asked) => self.remove(&asked)?,
+                Woken::Ordered(order) => self.order(&order)?,
                 Woken::Nothing => {}
+            }
+            if self.may_step() {
+                self.step()?;
             }
             if self.is_behind() && since.elapsed() >= LOG_AFTER {
                 self.log()?;
             }
         }
+    }
+
+    /// Whether projections are made again now: not while events wait to be taken in, but always a little.
+    fn may_step(&self) -> bool {
+        let waits = self.view.durable.borrow().get();
+        let waits = waits.saturating_sub(self.absorbed.end);
+        self.projector.has_work() && (self.owes_step || waits < YIELD_BYTES)
+    }
+
+    fn step(&mut self) -> Result<(), Error> {
+        self.owes_step = false;
+        let chains = &self.chains;
+        match self.projector.step(&self.view, |id| size(chains, id))? {
+            Step::Nothing | Step::More => Ok(()),
+            Step::Stage => self.log(),
+        }
+    }
+
+    /// Begins to make a projection again in every chain.
+    fn order(&mut self, order: &Order) -> Result<(), Error> {
+        self.projector.order(&self.view, &order.projection);
+        self.log()?;
+        crash_at("rebuild.ordered");
+        if order.reply.send(Ok(())).is_err() {
+            tracing::debug!("nobody waits for the order any more");
+        }
+        Ok(())
     }
 
     /// Bytes of the journal that were taken in and are not in sled.
@@ -247,7 +288,7 @@ impl Behind {
                 let covered = recorded::covered(&self.blobs, entry);
                 self.touched.extend(recorded::apply(&self.view, covered));
             }
-            self.projector.fold(&self.view, chain, entry)?;
+            self.projector.fold(&self.view, chain, entry);
         }
         Ok(())
     }
@@ -296,9 +337,15 @@ impl Behind {
             .stage(&view.log.commands, db, &mut batch, &mut self.fresh_commands)?;
         self.events
             .stage(&view.log.events, db, &mut batch, &mut self.fresh_events)?;
-        self.projector.stage(&view, &mut batch)?;
+        let chains = &self.chains;
+        self.projector
+            .stage(&view, &mut batch, |id| size(chains, id))?;
         let position = values::seal(keys::POSITION, &json(&self.absorbed)?);
         batch.insert(keys::POSITION, position);
+        let replaces = self.projector.replaces();
+        if replaces {
+            crash_at("rebuild.staged");
+        }
         db.apply_batch(batch)?;
 
         self.commands.settle(&view.log.commands);
@@ -310,9 +357,15 @@ impl Behind {
             }
         }
         open::sync(db, &self.dir)?;
+        if replaces {
+            crash_at("rebuild.replaced");
+        }
         self.logged = Position::new(self.absorbed.end);
         view.set_logged(self.logged);
         self.say_logged();
+        self.owes_step = true;
+        let chains = &self.chains;
+        self.projector.tell(&view, |id| size(chains, id));
         Ok(())
     }
 
@@ -365,6 +418,11 @@ impl Behind {
         }
         Ok(())
     }
+}
+
+/// How many events of a chain are taken in.
+fn size(chains: &BTreeMap<ChainId, Followed>, id: &ChainId) -> u64 {
+    chains.get(id).map_or(0, |followed| followed.state.size())
 }
 
 fn answer(asked: &Asked, done: Result<(), Error>) {

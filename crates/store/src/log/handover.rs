@@ -53,6 +53,13 @@ pub(crate) struct Asked {
     pub(crate) reply: mpsc::Sender<Result<(), Error>>,
 }
 
+/// That a projection is made again; answered once that is durable.
+#[derive(Debug)]
+pub(crate) struct Order {
+    pub(crate) projection: String,
+    pub(crate) reply: mpsc::Sender<Result<(), Error>>,
+}
+
 /// The queue between the two threads. Its bound is the lag, which `Ledger::append` keeps.
 #[derive(Debug, Default)]
 pub(crate) struct Handover {
@@ -65,6 +72,7 @@ struct State {
     written: VecDeque<Written>,
     end: Option<Ending>,
     asked: Option<Asked>,
+    orders: VecDeque<Order>,
     /// The log's thread sleeps until something is given.
     idle: bool,
     /// Somebody waits for what was given.
@@ -91,6 +99,7 @@ pub(crate) enum Woken {
     Work,
     /// Everything that was given before is taken in.
     Asked(Asked),
+    Ordered(Order),
     Nothing,
     End(Ending),
 }
@@ -127,6 +136,14 @@ impl Handover {
         self.given.notify_one();
     }
 
+    /// Has a projection made again, whatever was given before.
+    pub(crate) fn order(&self, order: Order) {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.orders.push_back(order);
+        drop(state);
+        self.given.notify_one();
+    }
+
     pub(crate) fn end(&self, ending: Ending) {
         self.state
             .lock()
@@ -135,15 +152,22 @@ impl Handover {
         self.given.notify_one();
     }
 
-    /// Waits for work, at most `patience`; takes all there is.
+    /// Waits for work, at most `patience`; takes all there is. Without patience nothing is waited for.
     pub(crate) fn take(&self, into: &mut VecDeque<Written>, patience: Option<Duration>) -> Woken {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let waits = patience != Some(Duration::ZERO);
         let mut lingered = false;
         loop {
             if state.end == Some(Ending::Abandon) {
                 return Woken::End(Ending::Abandon);
             }
+            if state.end.is_none()
+                && let Some(order) = state.orders.pop_front()
+            {
+                return Woken::Ordered(order);
+            }
             let ready = lingered
+                || !waits
                 || state.urgent
                 || state.end.is_some()
                 || state.asked.is_some()
@@ -162,6 +186,9 @@ impl Handover {
                 return Woken::End(ending);
             }
             state.urgent = false;
+            if !waits {
+                return Woken::Nothing;
+            }
             let wait = if state.written.is_empty() {
                 patience
             } else {

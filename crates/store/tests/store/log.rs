@@ -242,7 +242,8 @@ fn a_changed_row_is_found_by_rebuilding_and_named() {
     // The second block of rows: its first row is named.
     let mut first = Vec::new();
     tamper(dir.path(), |db| {
-        let prefix = b"rtest-counts\0blog\0";
+        // The generation follows.
+        let prefix = b"rtest-counts\0blog\0\0\0\0\0";
         let (key, value) = db.scan_prefix(prefix).nth(1).unwrap().unwrap();
         first = key[prefix.len()..].to_vec();
         let mut value = value.to_vec();

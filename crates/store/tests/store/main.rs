@@ -16,6 +16,7 @@ mod kill;
 mod ledger;
 mod log;
 mod packed;
+mod rebuild;
 mod removal;
 mod support;
 mod writer;
