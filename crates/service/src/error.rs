@@ -308,9 +308,10 @@ impl Error {
     #[must_use]
     pub const fn retry_after(&self) -> Option<Duration> {
         match self {
-            Self::Store(countersign_store::Error::Overloaded { retry_after, .. }) => {
-                Some(*retry_after)
-            }
+            Self::Store(
+                countersign_store::Error::Overloaded { retry_after, .. }
+                | countersign_store::Error::Waiting { retry_after, .. },
+            ) => Some(*retry_after),
             Self::Contended { .. } | Self::Stopping => Some(Duration::from_secs(1)),
             _ => None,
         }
@@ -362,6 +363,7 @@ const fn store_class(error: &countersign_store::Error) -> Class {
         | E::KeyDestroyed { .. }
         | E::ProjectionUnknown { .. } => Class::NotFound,
         E::Stopped { .. }
+        | E::Waiting { .. }
         | E::WriterPanicked
         | E::Closed
         | E::DiskFull { .. }

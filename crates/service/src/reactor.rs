@@ -63,6 +63,7 @@ async fn follow(inner: Arc<Inner>) {
             _ = tick.tick() => {
                 settled.clear();
                 inner.sample();
+                inner.resume_writing();
             }
             () = inner.stop.cancelled() => return,
         }
@@ -234,6 +235,17 @@ impl Inner {
             Due::Write(_, _, what) => self.decide(tenant, command, what).await?,
         };
         Ok(new(receipt))
+    }
+
+    /// Tries to write again where the ledger waits for space, permission or handles: nobody may be left who asks for it.
+    fn resume_writing(self: &Arc<Self>) {
+        if self.ledger.status().resumes {
+            let inner = Arc::clone(self);
+            // It says itself what it came to.
+            drop(tokio::task::spawn_blocking(move || {
+                drop(inner.ledger.resume())
+            }));
+        }
     }
 
     /// Records the heads of all chains, if any changed.

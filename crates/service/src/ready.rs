@@ -1,6 +1,6 @@
 //! Whether commands are taken, and what an operator should know: the answer of `/readyz`.
 
-use countersign_store::codes::CLOCK_JUMPED;
+use countersign_store::codes::{CLOCK_JUMPED, DISK_FULL};
 
 use crate::model::Readiness;
 use crate::{Error, Service};
@@ -13,7 +13,12 @@ impl Service {
         let ledger = inner.ledger.status();
         let mut problems = Vec::new();
         if let Some((code, reason)) = &ledger.stopped {
-            problems.push((*code, reason.clone()));
+            let after = if ledger.resumes {
+                "; it writes again by itself once this is mended"
+            } else {
+                "; it writes again after a restart"
+            };
+            problems.push((*code, format!("{reason}{after}")));
         }
         if ledger.clock_jumped {
             problems.push((
@@ -25,6 +30,9 @@ impl Service {
             problems.push((Error::Stopping.code(), "the server is stopping".to_owned()));
         }
         let ready = problems.is_empty();
+        if let Some(reason) = &ledger.log_waits {
+            problems.push((DISK_FULL, format!("the log waits for room: {reason}")));
+        }
         for (chain, (sequence, reason)) in &ledger.damaged {
             let damaged = countersign_store::Error::ChainDamaged {
                 chain: chain.clone(),

@@ -36,7 +36,10 @@ impl Clock for SystemClock {
         let since = SystemTime::now()
             .duration_since(UNIX_EPOCH)
             .unwrap_or_default();
-        Time::from_unix_millis(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
+        let millis = u64::try_from(since.as_millis()).unwrap_or(u64::MAX);
+        #[cfg(feature = "faults")]
+        let millis = millis.saturating_add_signed(crate::world::clock_millis());
+        Time::from_unix_millis(millis)
     }
 
     fn steady(&self) -> Duration {

@@ -44,6 +44,16 @@ pub enum Error {
         /// What failed first.
         reason: String,
     },
+    /// An earlier write was refused for want of space, permission or handles; the ledger goes on by itself once that is mended.
+    #[error("the ledger waits until it can write: {reason}")]
+    Waiting {
+        /// The code of what failed first.
+        code: Code,
+        /// What failed first.
+        reason: String,
+        /// When to try again.
+        retry_after: Duration,
+    },
     /// The writer came upon a fault of this program; nothing more is acknowledged until the ledger is opened again.
     #[error("the writer panicked")]
     WriterPanicked,
@@ -224,6 +234,7 @@ impl Error {
             Self::Mismatch { .. } => codes::MISMATCH,
             Self::Overloaded { .. } => codes::OVERLOADED,
             Self::Stopped { .. } => codes::STOPPED,
+            Self::Waiting { code, .. } => *code,
             Self::WriterPanicked => codes::WRITER_PANICKED,
             Self::Closed => codes::CLOSED,
             Self::DiskFull { .. } => codes::DISK_FULL,
@@ -263,7 +274,10 @@ impl Error {
 
     pub(crate) fn io(path: &std::path::Path, source: io::Error) -> Self {
         let path = path.to_path_buf();
-        if source.kind() == io::ErrorKind::StorageFull {
+        if matches!(
+            source.kind(),
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
+        ) {
             Self::DiskFull { path }
         } else {
             Self::Disk { path, source }

@@ -450,6 +450,15 @@ impl Ledger {
         answered(answer.await)
     }
 
+    /// Tries to write again after a failure that may pass ([`Status::resumes`]), at most once a second; every append tries it
+    /// too. It reads a segment and waits for the disk: never call it from async code.
+    ///
+    /// # Errors
+    /// Why nothing is written.
+    pub fn resume(&self) -> Result<(), Error> {
+        self.front.resume()
+    }
+
     /// Stops cleanly: everything accepted is answered, the log is made durable, and the journal says `closed`.
     pub fn close(&self) -> Result<(), Error> {
         let Some(sound) = self.end(Ending::Finish) else {

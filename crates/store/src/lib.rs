@@ -11,10 +11,12 @@
 //!   sent again with the same key it is there once. A half-written end is cut off when the ledger is opened, and reported.
 //! - **The power fails.** The same: the journal is fdatasynced before anybody is answered, directories are fsynced when files
 //!   are made, and what sled lost it takes in again.
-//! - **The disk is full.** Segments are allocated whole and ahead, so this happens between commands. The writer stops:
-//!   [`Status::stopped`] says `disk-full`, reading goes on, and nothing more is acknowledged until the ledger is opened again.
-//! - **A write or an fdatasync fails.** What the file holds is then unknown, so the writer stops in the same way; it never
-//!   tries again on the same open file. The group that failed is not shown to readers, and is there whole, in part (only whole
+//! - **The disk is full**, or the system refuses a file for want of permission or handles. Segments are allocated whole and
+//!   ahead, so this happens between commands. The writer waits: [`Status::stopped`] says `disk-full` or `disk-failed`, reading
+//!   goes on, and nothing more is acknowledged. Once it is mended the journal is opened again as at a start, with the next
+//!   append or by [`Ledger::resume`]. The log waits for room before it begins to write, because sled does not survive ENOSPC.
+//! - **An fdatasync fails**, or a write for another reason. What the file holds is then unknown, so the writer stops until the
+//!   ledger is opened again; it never tries again on the same open file. The group that failed is not shown to readers, and is there whole, in part (only whole
 //!   commands, from its beginning) or not at all when the ledger is opened next.
 //! - **sled is lost, damaged or foreign.** It is set aside as `sled.aside-<n>` and made again, out loud, before any append is
 //!   accepted. Damage that is met while reading is healed from the journal if it links there.
@@ -52,6 +54,8 @@ mod rows;
 mod status;
 mod tree;
 mod view;
+#[cfg(feature = "faults")]
+mod world;
 mod write;
 
 pub use append::{Append, Condition, HASH_TO_COME, Level, Match, NewEvent, Receipt, Stamp};

@@ -5,12 +5,14 @@
 //! reaches further than the journal means that the journal lost something durable: that is damage, and nothing is opened.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::{Arc, RwLock};
 
 use countersign_chain::{Header, event_hash};
 use countersign_ids::{ChainId, LedgerId, Sequence};
 use tokio::sync::watch;
 
+use crate::disk::Disk;
 use crate::journal::footer::Footer;
 use crate::journal::scan::{self, End, Frame, Scan};
 use crate::journal::segment::{Journal, Placed, harden};
@@ -94,7 +96,7 @@ fn open_log(
     let behind = Behind::new(
         Arc::clone(&view),
         blobs.clone(),
-        layout.sled(),
+        (layout.sled(), open::file(&layout.sled())?),
         loaded,
         (commands.1, events.1),
         projector,
@@ -118,6 +120,36 @@ fn replay(
         }
     }
     Ok((scan.end(), footer))
+}
+
+/// How the journal of a ledger that is open ends at `durable`, and what its last segment holds; everything up to there is
+/// read again.
+pub(crate) fn last_segment(
+    view: &View,
+    (disk, dir): (&Disk, &Path),
+    durable: Position,
+) -> Result<(End, Footer), Error> {
+    let last = scan::segments(disk, dir)?.pop();
+    let mut end = End {
+        position: last.map_or(Position::ZERO, |segment| segment.base),
+        ..End::default()
+    };
+    let mut scan = Scan::new(disk, dir, end.position, durable)?;
+    let mut footer = Footer::default();
+    while end.position < durable {
+        let Some(frame) = scan.next_frame()? else {
+            break;
+        };
+        end.sealed = frame.head.kind == Kind::Footer;
+        end.position = frame.end;
+        read_frame(view, &frame, &mut footer)?;
+    }
+    if end.position != durable {
+        let what = format!("no frame ends at {durable}, where one did");
+        let at = end.position;
+        return Err(scan::Error::Damaged { at, what }.into());
+    }
+    Ok((end, footer))
 }
 
 /// Says what was found.

@@ -3,18 +3,28 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
 use countersign_ids::{ChainId, Code, Sequence};
 
 use crate::clock::SteppedBack;
 use crate::journal::scan::Torn;
-use crate::{Error, Position};
+use crate::{Error, Position, codes};
+
+/// When a caller may try again after a failure that may pass.
+const RETRY_AFTER: Duration = Duration::from_secs(5);
 
 /// The state of the ledger at one moment.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Status {
     /// Why nothing is written any more, if so: the code and the first failure.
     pub stopped: Option<(Code, String)>,
+    /// Whether it goes on by itself once what failed is mended.
+    pub resumes: bool,
+    /// How often it went on so since it was opened.
+    pub resumed: u64,
+    /// Why the log is not written, if it waits for room.
+    pub log_waits: Option<String>,
     /// Everything before this position is durable.
     pub durable: Position,
     /// The log reaches this position and would survive a power cut.
@@ -103,19 +113,67 @@ impl Board {
 
     /// Nothing is written from now on; the first reason stays.
     pub(crate) fn stop(&self, error: &Error) {
+        self.stop_for(error, false);
+    }
+
+    /// Nothing is written until what failed is mended.
+    pub(crate) fn wait(&self, error: &Error) {
+        self.stop_for(error, true);
+    }
+
+    fn stop_for(&self, error: &Error, resumes: bool) {
         let reason = chain_of(error);
-        tracing::error!(code = error.code().id, %reason, "the ledger stopped writing");
-        self.with(|status| {
-            status.stopped.get_or_insert_with(|| (error.code(), reason));
+        let news = self.with(|status| {
+            // What is for good replaces what might have passed.
+            let news = status.stopped.is_none() || (status.resumes && !resumes);
+            if news {
+                status.stopped = Some((error.code(), reason.clone()));
+                status.resumes = resumes;
+            }
+            news
         });
+        if news {
+            tracing::error!(code = error.code().id, %reason, resumes, "the ledger stopped writing");
+        }
+    }
+
+    /// What failed is mended.
+    pub(crate) fn resume(&self) {
+        self.with(|status| {
+            status.stopped = None;
+            status.resumes = false;
+            status.resumed = status.resumed.saturating_add(1);
+        });
+        tracing::warn!("what failed is mended: the ledger writes again");
     }
 
     pub(crate) fn stopped(&self) -> Option<Error> {
         self.with(|status| {
-            status.stopped.as_ref().map(|(_, reason)| Error::Stopped {
-                reason: reason.clone(),
+            let (code, reason) = status.stopped.clone()?;
+            Some(if status.resumes {
+                Error::Waiting {
+                    code,
+                    reason,
+                    retry_after: RETRY_AFTER,
+                }
+            } else {
+                Error::Stopped { reason }
             })
         })
+    }
+
+    /// Whether the log waits for room; said when it changes.
+    pub(crate) fn log_waits(&self, why: Option<String>) {
+        let was = self.with(|status| std::mem::replace(&mut status.log_waits, why.clone()));
+        match (was, why) {
+            (None, Some(why)) => tracing::error!(
+                code = codes::DISK_FULL.id,
+                why,
+                "the log is not written; the journal has what it lacks"
+            ),
+            (Some(_), None) => tracing::warn!("the log is written again"),
+            _ => {}
+        }
     }
 
     pub(crate) fn chain_damaged(&self, chain: &ChainId, sequence: Sequence, reason: &str) {

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
-use countersign_ids::{ChainId, EventHash, EventId, LedgerId, Time};
+use countersign_ids::{ChainId, EventHash, EventId, LedgerId, PlatformHead, Time};
 use tokio::sync::watch;
 
 use crate::log::Log;
@@ -60,6 +60,7 @@ struct Tail {
     first: u64,
     entries: VecDeque<Entry>,
     head: Option<(EventHash, Time)>,
+    platformhead: Option<PlatformHead>,
 }
 
 impl Tail {
@@ -112,6 +113,14 @@ impl View {
             .write()
             .unwrap_or_else(PoisonError::into_inner)
             .insert(chain.id.clone(), chain);
+    }
+
+    /// Forgets a chain that no durable event has begun.
+    pub(crate) fn take_back(&self, chain: &ChainId) {
+        self.chains
+            .write()
+            .unwrap_or_else(PoisonError::into_inner)
+            .remove(chain);
     }
 
     /// Up to `limit` events from `from` on; fewer only at the end of the chain.
@@ -197,6 +206,7 @@ impl Chain {
             first: state.size(),
             entries: VecDeque::new(),
             head,
+            platformhead: state.platformhead(),
         };
         *self.tree.lock().unwrap_or_else(PoisonError::into_inner) = row.tree.clone();
         self.recorded.store(row.recorded, Ordering::Release);
@@ -227,6 +237,14 @@ impl Chain {
         })
     }
 
+    /// The last event of the platform chain that one of its events names.
+    pub(crate) fn platformhead(&self) -> Option<PlatformHead> {
+        self.tail
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .platformhead
+    }
+
     pub(crate) fn size(&self) -> u64 {
         self.tail
             .read()
@@ -238,6 +256,7 @@ impl Chain {
     pub(crate) fn publish(&self, entry: Entry) {
         let mut tail = self.tail.write().unwrap_or_else(PoisonError::into_inner);
         tail.head = Some((entry.hash(), entry.header().time));
+        tail.platformhead = entry.header().platformhead.or(tail.platformhead);
         tail.entries.push_back(entry);
     }
 

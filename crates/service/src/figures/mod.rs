@@ -42,6 +42,14 @@ pub const FIGURES: &[(&str, &str)] = &[
         "Whether the writer stopped after a failure",
     ),
     (
+        "countersign_ledger_resumed_total",
+        "How often the writer went on by itself after a failure",
+    ),
+    (
+        "countersign_log_waits_for_room",
+        "Whether the log is not written for want of room",
+    ),
+    (
         "countersign_clock_jumped",
         "Whether appends wait because the clock jumped ahead",
     ),
@@ -214,6 +222,8 @@ impl Inner {
         let folded = *self.ledger.subscribe_folded().borrow();
         let lag = self.lag(&status, events);
         all.flag("countersign_ledger_stopped", status.stopped.is_some());
+        metrics::counter!("countersign_ledger_resumed_total").absolute(status.resumed);
+        all.flag("countersign_log_waits_for_room", status.log_waits.is_some());
         all.flag("countersign_clock_jumped", status.clock_jumped);
         all.count("countersign_damaged_chains", length(status.damaged.len()));
         let stopped = length(status.stopped_projections.len());

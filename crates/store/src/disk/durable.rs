@@ -75,6 +75,12 @@ impl Disk {
     }
 }
 
+/// Whatever the system calls it, an fsync that failed is not mended by trying again.
+#[expect(clippy::needless_pass_by_value, reason = "as `map_err` gives it")]
+pub(crate) fn fsync_failed(error: io::Error) -> io::Error {
+    io::Error::other(format!("cannot fsync: {error}"))
+}
+
 /// A name beside a path that nobody uses, for a file that is not whole yet.
 pub(crate) fn beside(path: &Path) -> Option<PathBuf> {
     let mut name = path.file_name()?.to_os_string();
@@ -123,7 +129,7 @@ impl File {
             let zeros = vec![0; usize::try_from(rest).unwrap_or_default()];
             self.write_at(part, &zeros, at)?;
         }
-        self.sync_all(part)
+        self.sync_all(part).map_err(fsync_failed)
     }
 
     /// Writes zeros over all of `from..until`, which is allocated and holds nothing yet.

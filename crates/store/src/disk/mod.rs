@@ -11,7 +11,7 @@ mod part;
 pub mod simulated;
 
 pub(crate) use crash::crash_at;
-pub(crate) use durable::{Known, beside, parent_of};
+pub(crate) use durable::{Known, beside, fsync_failed, parent_of};
 pub(crate) use part::Part;
 
 use std::ffi::OsString;
@@ -161,8 +161,9 @@ impl Disk {
 
     /// Makes the entries of a directory durable: creations, renames and removals.
     pub(crate) fn sync_dir(&self, part: Part, dir: &Path) -> io::Result<()> {
+        // That it cannot be opened may pass; an fsync that failed does not.
         on!(self, Kind, disk => disk.sync_dir(part, dir),
-            Kind::Real => std::fs::File::open(dir)?.sync_all())
+            Kind::Real => std::fs::File::open(dir)?.sync_all().map_err(fsync_failed))
     }
 
     /// Locks a file, which is made if need be; `None` if somebody else holds it.
@@ -245,7 +246,11 @@ impl File {
 
     /// Waits until every byte written so far would survive a power cut. After an error nothing is known of any of them.
     pub(crate) fn sync(&self, part: Part) -> io::Result<()> {
-        on!(self, Opened, file => file.sync(part, false), Opened::Real(file) => file.sync_data())
+        on!(self, Opened, file => file.sync(part, false), Opened::Real(file) => {
+            #[cfg(feature = "faults")]
+            crate::world::slow_sync();
+            file.sync_data()
+        })
     }
 
     /// The same for its length and allocation too, which [`File::sync`] need not carry.

@@ -1,8 +1,9 @@
 //! Appending: frames are collected into a group, a group is one write and one fdatasync.
 //!
 //! The next segment is allocated beside, by a short-lived thread, when half of the current one is used, so that a roll costs
-//! a rename and not the allocation. A write or an fdatasync that failed is final: what the file holds is then unknown until
-//! it is opened and scanned again, so every later call fails too.
+//! a rename and not the allocation. After a failure every later call fails too, until the journal is opened again. Where no
+//! fdatasync failed and mending helps (no space, no permission, no file handles), that may be done while the ledger runs
+//! ([`Journal::reopen`]); an fdatasync that failed is final, because the kernel may call pages clean that it lost.
 
 use std::io;
 use std::ops::Range;
@@ -45,8 +46,38 @@ pub(crate) struct Journal {
     durable: Position,
     group: Vec<u8>,
     footer: Footer,
-    failed: bool,
+    failed: Option<Fault>,
     spare: Option<Spare>,
+}
+
+/// What failed, and so whether the journal may be opened again while the ledger runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Fault {
+    /// The system refused something for want of space, permission or handles. Nothing that was acknowledged is in doubt.
+    Passing,
+    /// What the disk holds is unknown until another process looks.
+    Final,
+}
+
+impl Fault {
+    /// Of anything but an fdatasync of a group.
+    fn of(error: &io::Error) -> Self {
+        use rustix::io::Errno;
+        const PASSING: [Errno; 8] = [
+            Errno::NOSPC,
+            Errno::DQUOT,
+            Errno::ROFS,
+            Errno::ACCESS,
+            Errno::PERM,
+            Errno::MFILE,
+            Errno::NFILE,
+            Errno::NOMEM,
+        ];
+        match Errno::from_io_error(error) {
+            Some(errno) if PASSING.contains(&errno) => Self::Passing,
+            _ => Self::Final,
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -99,7 +130,7 @@ impl Journal {
             durable: at,
             group: Vec::new(),
             footer,
-            failed: false,
+            failed: None,
             spare: None,
         };
         if end.sealed {
@@ -116,6 +147,10 @@ impl Journal {
     /// The position of the first byte of the segment that is written to.
     pub(crate) const fn base(&self) -> Position {
         self.base
+    }
+
+    pub(crate) const fn disk(&self) -> &Disk {
+        &self.disk
     }
 
     pub(crate) fn dir(&self) -> &Path {
@@ -179,14 +214,13 @@ impl Journal {
     }
 
     fn commit_as(&mut self, part: Part) -> io::Result<()> {
-        if self.group.is_empty() && !self.failed {
+        if self.failed.is_some() {
+            return Err(io::Error::other("an earlier write failed"));
+        }
+        if self.group.is_empty() {
             return Ok(());
         }
-        let done = self.write_group(part);
-        if let Err(error) = done {
-            self.failed = true;
-            return Err(error);
-        }
+        self.write_group(part)?;
         self.durable = self.durable.plus(bytes(self.group.len()));
         self.group.clear();
         if self.spare.is_none() && self.durable.since(self.base).saturating_mul(2) > self.allocated
@@ -198,16 +232,39 @@ impl Journal {
 
     /// Nothing is written any more.
     pub(crate) const fn give_up(&mut self) {
-        self.failed = true;
+        self.failed = Some(Fault::Final);
     }
 
-    fn write_group(&self, part: Part) -> io::Result<()> {
-        if self.failed {
-            return Err(io::Error::other("an earlier write failed"));
+    fn write_group(&mut self, part: Part) -> io::Result<()> {
+        let at = self.durable.since(self.base);
+        if let Err(error) = self.file.write_at(part, &self.group, at) {
+            self.failed = Some(Fault::of(&error));
+            return Err(error);
         }
-        self.file
-            .write_at(part, &self.group, self.durable.since(self.base))?;
-        self.file.sync(part)
+        self.file.sync(part).inspect_err(|_| self.give_up())
+    }
+
+    /// Whether it failed in a way that [`Journal::reopen`] may mend.
+    pub(crate) fn may_reopen(&self) -> bool {
+        self.failed == Some(Fault::Passing)
+    }
+
+    /// Opens for appending again, after a failure, what a scan of the last segment found; what the failed group left behind
+    /// everything durable is removed, as at every opening.
+    pub(crate) fn reopen(&mut self, end: End, footer: Footer) -> io::Result<()> {
+        if let Some(spare) = self.spare.take() {
+            drop(spare.wait());
+        }
+        match Self::open(&self.disk, &self.dir, self.segment_bytes, end, footer) {
+            Ok(opened) => {
+                *self = opened;
+                Ok(())
+            }
+            Err(error) => {
+                self.failed = Some(Fault::of(&error));
+                Err(error)
+            }
+        }
     }
 
     /// Seals the current segment and begins the next, with room for one frame with `payload` bytes.
@@ -217,10 +274,7 @@ impl Journal {
         self.push(Kind::Footer, &footer);
         self.commit_as(Part::Footer)?;
         let rolled = self.begin_next(bytes(payload).saturating_add(bytes(HEAD_BYTES)));
-        if rolled.is_err() {
-            self.failed = true;
-        }
-        rolled
+        rolled.inspect_err(|error| self.failed = Some(Fault::of(error)))
     }
 
     fn begin_next(&mut self, needed: u64) -> io::Result<()> {
@@ -298,8 +352,13 @@ pub(crate) fn harden(
     Ok(proven..end)
 }
 
-/// Creates a segment file of `bytes` allocated zero bytes, of which up to `filled` are written.
+/// Creates a segment file of `bytes` allocated zero bytes, of which up to `filled` are written. One that cannot be made whole is
+/// removed: its space is what others on a full disk lack.
 fn create(disk: &Disk, path: &Path, bytes: u64, filled: u64) -> io::Result<File> {
+    create_whole(disk, path, bytes, filled).inspect_err(|_| drop(disk.remove(Part::Segment, path)))
+}
+
+fn create_whole(disk: &Disk, path: &Path, bytes: u64, filled: u64) -> io::Result<File> {
     let file = disk.create(Part::Segment, path, 0o600)?;
     file.allocate(Part::Segment, bytes)?;
     file.fill(Part::Segment, 0, filled.min(bytes))?;

@@ -6,7 +6,8 @@
 //! tree, rows, and the position that says how far the journal is taken in. Full blocks of events are there before.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::path::PathBuf;
+use std::fs::File;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, mpsc};
 use std::time::{Duration, Instant};
 
@@ -23,6 +24,7 @@ use super::rebuild::Step;
 use super::run_writer::IndexWriter;
 use super::{COMMAND_BYTES, EVENT_BYTES, open, recorded, rewrite, values};
 use crate::disk::crash_at;
+use crate::status::Board;
 use crate::view::{Chain, View};
 use crate::write::chains::Marks;
 use crate::{Blobs, Entry, Error, Position};
@@ -42,6 +44,8 @@ pub(crate) struct Behind {
     view: Arc<View>,
     blobs: Blobs,
     dir: PathBuf,
+    /// What sled writes to, for its fdatasync.
+    file: File,
     chains: BTreeMap<ChainId, Followed>,
     touched: BTreeSet<ChainId>,
     commands: IndexWriter<COMMAND_BYTES>,
@@ -64,7 +68,7 @@ impl Behind {
     pub(crate) fn new(
         view: Arc<View>,
         blobs: Blobs,
-        dir: PathBuf,
+        (dir, file): (PathBuf, File),
         loaded: Loaded,
         indexes: (IndexWriter<COMMAND_BYTES>, IndexWriter<EVENT_BYTES>),
         projector: Projector,
@@ -87,6 +91,7 @@ impl Behind {
             view,
             blobs,
             dir,
+            file,
             chains,
             touched: BTreeSet::new(),
             commands: indexes.0,
@@ -138,10 +143,19 @@ impl Behind {
             };
             match handover.take(&mut inbox, patience) {
                 Woken::End(Ending::Abandon) => return Ok(()),
-                Woken::End(Ending::Finish) => return self.log(),
+                Woken::End(Ending::Finish) => {
+                    self.wait_for_room(handover, 0)?;
+                    return self.log();
+                }
                 Woken::Work => {
                     if !self.is_behind() {
                         since = Instant::now();
+                    }
+                    let bytes = inbox
+                        .iter()
+                        .map(|written| written.place.end.since(written.place.at));
+                    if !self.wait_for_room(handover, bytes.sum())? {
+                        return Ok(());
                     }
                     while let Some(written) = inbox.pop_front() {
                         self.absorb(&written)?;
@@ -159,9 +173,15 @@ impl Behind {
                 Woken::Nothing => {}
             }
             if self.may_step() {
+                if !self.wait_for_room(handover, 0)? {
+                    return Ok(());
+                }
                 self.step()?;
             }
             if self.is_behind() && since.elapsed() >= LOG_AFTER {
+                if !self.wait_for_room(handover, 0)? {
+                    return Ok(());
+                }
                 self.log()?;
             }
         }
@@ -185,18 +205,30 @@ impl Behind {
 
     /// Begins to make a projection again in every chain.
     fn order(&mut self, order: &Order) -> Result<(), Error> {
-        self.projector.order(&self.view, &order.projection);
-        self.log()?;
-        crash_at("rebuild.ordered");
-        if order.reply.send(Ok(())).is_err() {
+        let room = self.room_for(0);
+        let ordered = room.is_ok();
+        if ordered {
+            self.projector.order(&self.view, &order.projection);
+            self.log()?;
+            crash_at("rebuild.ordered");
+        }
+        if order.reply.send(room).is_err() {
             tracing::debug!("nobody waits for the order any more");
         }
         Ok(())
     }
 
     /// Bytes of the journal that were taken in and are not in sled.
-    const fn behind_bytes(&self) -> u64 {
+    pub(super) const fn behind_bytes(&self) -> u64 {
         self.absorbed.end.saturating_sub(self.logged.get())
+    }
+
+    pub(super) fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    pub(super) fn board(&self) -> &Board {
+        &self.view.board
     }
 
     const fn is_behind(&self) -> bool {
@@ -356,7 +388,7 @@ impl Behind {
                 followed.settle();
             }
         }
-        open::sync(db, &self.dir)?;
+        open::sync(db, &self.dir, &self.file)?;
         if replaces {
             crash_at("rebuild.replaced");
         }
@@ -372,6 +404,15 @@ impl Behind {
     /// Replaces the log by one without the bodies that are to go. Whoever asked is told what went wrong before anything was
     /// exchanged; what goes wrong after it ends this thread.
     fn remove(&mut self, asked: &Asked) -> Result<(), Error> {
+        // Where bodies are removed, the log stands there twice for a while.
+        let copied = match &asked.doomed {
+            Some(_) => self.view.log.db().size_on_disk()?,
+            None => 0,
+        };
+        if let Err(full) = self.room_for(copied) {
+            answer(asked, Err(full));
+            return Ok(());
+        }
         self.log()?;
         let (view, Some(doomed)) = (&self.view, &asked.doomed) else {
             answer(asked, Ok(()));
@@ -390,6 +431,7 @@ impl Behind {
             Ok(()) => {
                 view.log
                     .exchange(rewrite::exchange(&self.dir, &view.ledger)?);
+                self.file = open::file(&self.dir)?;
                 for followed in self.chains.values() {
                     followed.chain.forget_bodies(doomed);
                 }

@@ -144,6 +144,17 @@ impl Handover {
         self.given.notify_one();
     }
 
+    /// Waits so long; how it is to end, if it is.
+    pub(crate) fn pause(&self, pause: Duration) -> Option<Ending> {
+        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let until = |state: &mut State| state.end.is_none();
+        let (state, _) = self
+            .given
+            .wait_timeout_while(state, pause, until)
+            .unwrap_or_else(PoisonError::into_inner);
+        state.end
+    }
+
     pub(crate) fn end(&self, ending: Ending) {
         self.state
             .lock()

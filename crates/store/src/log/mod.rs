@@ -16,6 +16,7 @@ pub(crate) mod project;
 pub(crate) mod rebuild;
 pub(crate) mod recorded;
 pub(crate) mod rewrite;
+mod room;
 pub(crate) mod row_blocks;
 pub(crate) mod row_reads;
 pub(crate) mod run_block;

@@ -34,7 +34,7 @@ pub(crate) fn open(dir: &Path, ledger: &LedgerId) -> Result<Result<sled::Db, Str
         Ok(Some(stored)) if stored == meta.as_bytes() => {}
         Ok(None) if fresh => {
             db.insert(keys::META, meta.as_bytes())?;
-            sync(&db, dir)?;
+            sync(&db, dir, &file(dir)?)?;
             make_conf_durable(dir).map_err(|error| Error::io(dir, error))?;
         }
         Ok(Some(_)) => {
@@ -81,12 +81,15 @@ fn held(error: &io::Error) -> bool {
 }
 
 /// Makes everything that was applied so far survive a power cut: sled's own flush does not.
-pub(crate) fn sync(db: &sled::Db, dir: &Path) -> Result<(), Error> {
+pub(crate) fn sync(db: &sled::Db, dir: &Path, file: &File) -> Result<(), Error> {
     db.flush()?;
-    let file = dir.join("db");
-    File::open(&file)
-        .and_then(|file| file.sync_data())
-        .map_err(|error| Error::io(&file, error))
+    file.sync_data().map_err(|error| Error::io(dir, error))
+}
+
+/// A handle for [`sync`]. It is kept, so that a log that is open needs no further one.
+pub(crate) fn file(dir: &Path) -> Result<File, Error> {
+    let path = dir.join("db");
+    File::open(&path).map_err(|error| Error::io(&path, error))
 }
 
 fn make_conf_durable(dir: &Path) -> io::Result<()> {

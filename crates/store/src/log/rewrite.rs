@@ -93,7 +93,7 @@ pub(crate) fn copy(
         }
     }
     fresh.apply_batch(batch)?;
-    open::sync(&fresh, &next)?;
+    open::sync(&fresh, &next, &open::file(&next)?)?;
     tracing::info!(
         values = copied,
         "the log was copied without the bodies that are removed"

@@ -102,6 +102,11 @@ impl<const W: usize> Index<W> {
         self.change(|state| state.tail.insert(key, value));
     }
 
+    /// Takes back an entry that was never durable.
+    pub(crate) fn take_back(&self, key: &Key) {
+        self.change(|state| state.tail.remove(key));
+    }
+
     /// The runs as they are listed now.
     pub(crate) fn runs(&self) -> Vec<Arc<Run>> {
         self.state

@@ -1,6 +1,6 @@
 //! What the writer knows of each chain: where the next event goes and what it links to.
 //!
-//! It runs ahead of what is durable by the open group only; if that group fails, the writer stops for good.
+//! It runs ahead of what is durable by the open group only; if that group fails, what it held is taken back.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -192,6 +192,22 @@ impl Appender {
 
     pub(crate) const fn size(&self) -> u64 {
         self.size
+    }
+
+    /// Takes back events that were built and are not durable. What the chain ends with then is what everybody sees.
+    pub(crate) fn take_back(&mut self, entries: &[Entry]) {
+        for header in entries.iter().map(Entry::header) {
+            if header.sequence.get() < self.size {
+                self.size = header.sequence.get();
+                self.head = header.prevhash;
+            }
+            if let Some(next) = self.families.get_mut(header.event_type.family()) {
+                *next = header.familysequence.get().min(*next);
+            }
+        }
+        self.time = self.chain.head().map_or(Time::MIN, |head| head.time);
+        self.platformhead = self.chain.platformhead();
+        self.recent = Recent::starting_at(self.size);
     }
 
     /// The latest of what the formats name; it never falls within a chain.

@@ -111,6 +111,11 @@ impl Front {
         }
     }
 
+    /// Writes again after a failure that passed.
+    pub(crate) fn resume(&self) -> Result<(), Error> {
+        guarded(&mut self.writer(), Writer::resume)?
+    }
+
     /// Takes nothing more; what waits is still written.
     pub(crate) fn stop(&self) {
         self.queue.close();

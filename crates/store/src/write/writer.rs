@@ -2,10 +2,13 @@
 //!
 //! Nobody is answered, not even with a refusal
 //! that depends on the group, before the group's fdatasync returned. After a failure of the disk the writer stops: nothing
-//! more is acknowledged, and what the group held is known again when the ledger is opened next.
+//! more is acknowledged, until the journal is opened again with the ledger or, where that is safe, by `resume`.
+
+mod resume;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
+use std::time::Duration;
 
 use countersign_ids::ChainId;
 use tokio::sync::oneshot;
@@ -97,9 +100,13 @@ pub(crate) struct Writer {
     group_bytes: usize,
     chains: BTreeMap<ChainId, Appender>,
     marks: Marks,
+    /// The marks without the open group.
+    durable_marks: Marks,
     clock: Arc<dyn Clock>,
     watch: Watch,
     jumped: bool,
+    /// When, by the steady clock, it was last tried to write again after a failure.
+    tried: Option<Duration>,
     waiting: Vec<Waiting>,
     written: Vec<Written>,
 }
@@ -122,9 +129,11 @@ impl Writer {
             group_bytes: options.group_bytes,
             chains,
             marks,
+            durable_marks: marks,
             clock,
             watch,
             jumped: false,
+            tried: None,
             waiting: Vec::new(),
             written: Vec::new(),
         }
@@ -194,9 +203,7 @@ impl Writer {
     }
 
     fn seal(&mut self, before: Position) -> Result<(), Error> {
-        if let Some(error) = self.view.board.stopped() {
-            return Err(error);
-        }
+        self.resume()?;
         if before <= self.journal.base() {
             return Ok(());
         }
@@ -207,9 +214,7 @@ impl Writer {
     }
 
     fn append(&mut self, append: Box<Prepared>) -> Result<Outcome, Error> {
-        if let Some(error) = self.view.board.stopped() {
-            return Err(error);
-        }
+        self.resume()?;
         if let Some(accepted) = self.view.log.command(&append.command)? {
             if accepted.request != append.request_digest {
                 return Err(Error::Mismatch {
@@ -255,16 +260,18 @@ impl Writer {
         for event in events {
             let entry = appender.build(&self.view.ledger, &append, event, moment);
             bytes = bytes.saturating_add(record::length(entry.record()));
-            if append.chain.is_platform() {
-                self.marks.note(
-                    entry.header().event_type.family(),
-                    entry.sequence(),
-                    entry.hash(),
-                );
-            }
             entries.push(entry);
         }
-        self.make_room(bytes)?;
+        if let Err(error) = self.make_room(bytes) {
+            self.take_back(&append.chain, &entries);
+            return Err(error);
+        }
+        if append.chain.is_platform() {
+            for entry in &entries {
+                let family = entry.header().event_type.family();
+                self.marks.note(family, entry.sequence(), entry.hash());
+            }
+        }
         let placed = self.journal.push_with(Kind::Events, |frame| {
             for entry in &entries {
                 record::encode(frame, entry.record());
@@ -294,9 +301,7 @@ impl Writer {
     }
 
     fn checkpoint(&mut self, chain: Arc<Chain>, checkpoint: Checkpoint) -> Result<(), Error> {
-        if let Some(error) = self.view.board.stopped() {
-            return Err(error);
-        }
+        self.resume()?;
         let mut payload = Vec::new();
         put(&mut payload, chain.id.to_string().as_bytes());
         put(&mut payload, checkpoint.note.as_bytes());
@@ -336,6 +341,7 @@ impl Writer {
             written.publish();
         }
         if !self.written.is_empty() {
+            self.durable_marks = self.marks;
             self.view.durable.send_replace(self.journal.durable());
         }
         self.waiting.drain(..).for_each(Waiting::answer);
@@ -352,8 +358,13 @@ impl Writer {
 
     /// The group may or may not survive: nobody is told that it did.
     fn fail_waiting(&mut self) -> Error {
+        for written in std::mem::take(&mut self.written) {
+            if let What::Events { chain, entries } = written.what {
+                self.take_back(&chain.id, &entries);
+            }
+        }
+        self.marks = self.durable_marks;
         let stopped = || self.view.board.stopped().unwrap_or(Error::Closed);
-        self.written.clear();
         for waiting in self.waiting.drain(..) {
             waiting.fail(stopped());
         }
@@ -362,7 +373,11 @@ impl Writer {
 
     fn failed(&self, error: std::io::Error) -> Error {
         let error = Error::io(self.journal.dir(), error);
-        self.view.board.stop(&error);
+        if self.journal.may_reopen() {
+            self.view.board.wait(&error);
+        } else {
+            self.view.board.stop(&error);
+        }
         error
     }
 

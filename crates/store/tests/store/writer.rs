@@ -315,11 +315,120 @@ fn large_commands_and_small_segments_go_together() {
     assert_eq!(ledger.audit(&Projections::none()).unwrap().events, 24);
 }
 
+/// Where a disk can be full, and how far a command has come there.
+const FULL: [(&str, Fate); 6] = [
+    ("group.write", Fate::Lost),
+    ("group.write", Fate::Stored),
+    ("segment.create", Fate::Lost),
+    ("segment.allocate", Fate::Lost),
+    ("segment.rename", Fate::Stored),
+    ("segment.sync-dir", Fate::Lost),
+];
+
+#[test]
+fn after_a_full_disk_the_ledger_goes_on_without_being_opened_again() {
+    for (what, fate) in FULL {
+        let dir = tempfile::tempdir().unwrap();
+        let simulation = Simulation::new(1, dir.path());
+        let clock = Arc::new(Hands::default());
+        let on_it = || Options {
+            disk: simulation.disk(),
+            clock: clock.clone(),
+            ..options()
+        };
+        let ledger = fresh(dir.path(), on_it());
+        let mut acknowledged = Vec::new();
+        let mut write = |name: String| {
+            let receipt = ledger.append_blocking(command("blog", &name))?;
+            acknowledged.push((name, receipt));
+            Ok::<_, Error>(())
+        };
+        write("first".to_owned()).unwrap();
+        // The disk stays full: what fails beside the writer is tried again by it.
+        let refused = (0..1_000)
+            .find_map(|number| {
+                simulation.fail(what.parse().unwrap(), 0, fate, Said::Full);
+                write(number.to_string()).err()
+            })
+            .unwrap_or_else(|| panic!("{what} never failed"));
+        assert_eq!(refused.code().id, "disk-full", "{what}: {refused}");
+        let status = ledger.status();
+        assert_eq!(
+            (status.stopped.map(|stopped| stopped.0.id), status.resumes),
+            (Some("disk-full"), true)
+        );
+        let size = ledger.head(&chain("blog")).unwrap().size;
+        clock.set(1_000, 60_000);
+        simulation.mend();
+        write("after".to_owned()).unwrap_or_else(|error| panic!("{what}: {error}"));
+        assert_eq!(ledger.status().stopped, None, "{what}");
+        assert_eq!(ledger.head(&chain("blog")).unwrap().size, size + 1);
+        for (name, receipt) in &acknowledged {
+            let again = ledger.append_blocking(command("blog", name)).unwrap();
+            assert_eq!(
+                (again.first, again.events),
+                (receipt.first, receipt.events.clone()),
+                "{what}: {name}"
+            );
+        }
+        ledger.audit(&Projections::none()).unwrap();
+        ledger.close().unwrap();
+        drop(ledger);
+        std::fs::remove_dir_all(dir.path().join("sled")).unwrap();
+        let ledger = Ledger::open(dir.path(), on_it()).unwrap();
+        assert_eq!(ledger.status().torn, None, "{what}");
+        let audit = ledger.audit(&Projections::none()).unwrap();
+        assert_eq!(audit.events, acknowledged.len() as u64, "{what}");
+    }
+}
+
+#[test]
+fn what_a_failed_group_held_is_taken_back_whole() {
+    let dir = tempfile::tempdir().unwrap();
+    let simulation = Simulation::new(1, dir.path());
+    let clock = Arc::new(Hands::default());
+    let on_it = || Options {
+        disk: simulation.disk(),
+        clock: clock.clone(),
+        ..options()
+    };
+    let ledger = fresh(dir.path(), on_it());
+    let keys = || one("platform", "keys", of_type("keys", "created"));
+    let changed = || one("platform", "changed", of_type("keys", "changed"));
+    let keys = ledger.append_blocking(keys()).unwrap();
+    authorise(&ledger, "first", Stamp::Newest).unwrap();
+    for (second, append) in [(1, changed()), (2, command("shop", "begins"))] {
+        let chain = append.chain.clone();
+        let before = ledger.head(&chain);
+        simulation.fail("group.write".parse().unwrap(), 0, Fate::Torn, Said::Full);
+        let refused = ledger.append_blocking(append).unwrap_err();
+        assert_eq!(refused.code().id, "disk-full");
+        assert_eq!(ledger.head(&chain), before);
+        simulation.mend();
+        clock.set(second, second * 60_000);
+        ledger.resume().unwrap();
+        assert_eq!(ledger.status().resumed, second);
+    }
+    authorise(&ledger, "second", Stamp::Newest).unwrap();
+    assert_eq!(named(&ledger, "blog").sequence, keys.first);
+    for append in [changed(), command("shop", "begins")] {
+        assert!(!ledger.append_blocking(append).unwrap().replayed);
+    }
+    assert_eq!(ledger.head(&chain("shop")).unwrap().size, 1);
+    authorise(&ledger, "third", Stamp::Newest).unwrap();
+    assert!(named(&ledger, "blog").sequence > keys.first);
+    let events = ledger.audit(&Projections::none()).unwrap().events;
+    drop(ledger);
+    let ledger = Ledger::open(dir.path(), on_it()).unwrap();
+    assert_eq!(ledger.audit(&Projections::none()).unwrap().events, events);
+}
+
 #[test]
 fn after_a_disk_failure_nothing_more_is_acknowledged_and_nothing_acknowledged_is_lost() {
     for (what, fate, said) in [
-        ("group.write", Fate::Lost, Said::Full),
+        ("group.write", Fate::Lost, Said::Failed),
         ("group.sync", Fate::Lost, Said::Failed),
+        ("group.sync", Fate::Lost, Said::Full),
     ] {
         let dir = tempfile::tempdir().unwrap();
         let simulation = Simulation::new(1, dir.path());
@@ -335,7 +444,7 @@ fn after_a_disk_failure_nothing_more_is_acknowledged_and_nothing_acknowledged_is
             assert!(matches!(error, Error::Stopped { .. }), "{what}: {error}");
         }
         let status = ledger.status();
-        let expected = if what == "group.write" {
+        let expected = if said == Said::Full {
             "disk-full"
         } else {
             "disk-failed"

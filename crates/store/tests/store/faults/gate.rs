@@ -73,10 +73,9 @@ impl Gate {
                 }
                 match future.as_mut().poll(context) {
                     Poll::Ready(told) => *answer = Some(told),
-                    // A writer that stopped refuses before it looks at the clock.
+                    // A writer that stopped for good refuses before it looks at the clock.
                     Poll::Pending
-                        if ledger.status().stopped.is_none()
-                            && !std::mem::replace(&mut held, true) =>
+                        if asks_for_the_time(ledger) && !std::mem::replace(&mut held, true) =>
                     {
                         self.wait_for_the_writer();
                     }
@@ -92,6 +91,12 @@ impl Gate {
         }));
         answers.into_iter().flatten().collect()
     }
+}
+
+/// Whether the writer looks at the clock before anything else: when it writes, and when it may try to write again.
+fn asks_for_the_time(ledger: &Ledger) -> bool {
+    let status = ledger.status();
+    status.stopped.is_none() || status.resumes
 }
 
 impl Clock for Gate {

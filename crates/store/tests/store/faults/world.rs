@@ -82,6 +82,8 @@ pub(super) struct World {
     doubtful: Vec<Command>,
     /// What was told, and what was found, in order.
     pub(super) trace: Vec<String>,
+    /// Whether some of them may have been removed before others were sent.
+    scattered: bool,
     blobs: BTreeSet<(usize, usize)>,
     doubtful_blobs: BTreeSet<(usize, usize)>,
     /// Of each person, the commands sealed with the key in force. Persons in doubt may have lost it.
@@ -175,6 +177,7 @@ impl World {
             receipts: Vec::new(),
             doubtful: Vec::new(),
             trace: Vec::new(),
+            scattered: false,
             blobs: BTreeSet::new(),
             doubtful_blobs: BTreeSet::new(),
             sealed: BTreeMap::new(),
@@ -269,13 +272,23 @@ impl World {
     }
 
     fn append(&mut self, commands: &[Command]) -> Result<(), Error> {
-        let stopped = self.ledger().status().stopped.is_some();
+        let before = self.ledger().status();
+        let stopped = before.stopped.is_some() && !before.resumes;
         let answers = match commands {
             [alone] => vec![self.ledger().append_blocking(actor_command(alone))],
             _ => self
                 .clock
                 .together(self.ledger(), commands.iter().map(actor_command).collect()),
         };
+        let resumed = self.ledger().status().resumed > before.resumed;
+        if resumed {
+            // What a failed group left behind was removed before anything else was written.
+            for command in std::mem::take(&mut self.doubtful) {
+                self.sealed_before_an_erasure.remove(&command.number);
+            }
+        }
+        // Of those that fail now, some may have been removed so, and a later one not.
+        self.scattered |= resumed;
         let mut outcome = Ok(());
         for (command, answer) in commands.iter().zip(answers) {
             self.fair(&answer);
@@ -483,12 +496,14 @@ impl World {
         for command in std::mem::take(&mut self.doubtful) {
             if self.find_doubtful(&command, &found) {
                 let before = missing.get(&command.chain);
-                assert_eq!(before, None, "{command:?} is there, the one before is not");
+                let in_order = before.is_none() || self.scattered;
+                assert!(in_order, "{command:?} is there, {before:?} is not");
             } else {
                 self.sealed_before_an_erasure.remove(&command.number);
                 missing.insert(command.chain, command);
             }
         }
+        self.scattered = false;
         for (id, entries) in &found {
             self.trace.push(format!("{id}: {}", entries.len()));
             let known = self.certain.get(id).map_or(0, Vec::len);
