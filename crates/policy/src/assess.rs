@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use cedar_policy::{Authorizer, Context, Entities, EntityUid, Request};
+use cedar_policy::{Authorizer, Entities};
 use countersign_domain::{PolicyInput, PolicyOutcome};
 use countersign_events::{EntityName, Evaluation, Ruling, Tally, words::Verdict};
 use countersign_evidence::JsonObject;
@@ -146,8 +146,6 @@ struct Bench<'a> {
     principal: Uid,
     action: Uid,
     resource: Uid,
-    /// The same three as Cedar names them.
-    names: [EntityUid; 3],
     entities: Entities,
     snapshot: Vec<u8>,
     authorizer: Authorizer,
@@ -160,13 +158,12 @@ impl<'a> Bench<'a> {
         let facts = Facts(input);
         let things = facts.things()?;
         let snapshot = Facts::snapshot(&things)?;
-        let entities = Facts::entities(&things, &set.schema)?;
+        let entities = set.fitting.entities(&things)?;
         let (principal, resource) = (facts.principal(), facts.change());
         let action = Uid::new(Kind::Action, &"dispatch");
         Ok(Self {
             set,
             facts,
-            names: [principal.cedar()?, action.cedar()?, resource.cedar()?],
             principal,
             action,
             resource,
@@ -195,14 +192,9 @@ impl<'a> Bench<'a> {
     }
 
     fn ask(&self, tally: Tally, people: &BTreeSet<ApproverId>) -> Result<Evaluation, Error> {
-        let invalid = |detail: String| Error::Request { detail };
         let members = self.facts.context(people)?;
-        let context = Context::from_pairs(term::record_cedar(&members)?)
-            .map_err(|error| invalid(error.to_string()))?;
-        let [principal, action, resource] = self.names.clone();
-        let schema = Some(&self.set.schema);
-        let request = Request::new(principal, action, resource, context, schema)
-            .map_err(|error| invalid(error.to_string()))?;
+        let names = [&self.principal, &self.action, &self.resource];
+        let request = self.set.fitting.request(names, &members)?;
         let response = self
             .authorizer
             .is_authorized(&request, &self.set.policies, &self.entities);
@@ -212,7 +204,7 @@ impl<'a> Bench<'a> {
             principal: name(&self.principal),
             action: name(&self.action),
             resource: name(&self.resource),
-            context: JsonObject(term::members_json(&members)),
+            context: JsonObject(term::members_json(&members)?),
             ruling,
             policies,
             errors,
@@ -237,7 +229,7 @@ impl<'a> Bench<'a> {
 
 fn name(uid: &Uid) -> EntityName {
     EntityName {
-        kind: uid.full(),
+        kind: uid.full().to_owned(),
         id: uid.id.clone(),
     }
 }

@@ -52,17 +52,18 @@ impl PolicySet {
         entities: &[u8],
         evaluation: &Evaluation,
     ) -> Result<Evaluation, Error> {
+        let schema = self.fitting.schema();
         let unreadable = |detail: String| Error::Request { detail };
         let entities: Value =
             serde_json::from_slice(entities).map_err(|error| unreadable(error.to_string()))?;
-        let entities = Entities::from_json_value(entities, Some(&self.schema))
+        let entities = Entities::from_json_value(entities, Some(schema))
             .map_err(|error| unreadable(error.to_string()))?;
         let action = name(&evaluation.action)?;
         let context = Value::Object(evaluation.context.0.clone().into_iter().collect());
-        let context = Context::from_json_value(context, Some((&self.schema, &action)))
+        let context = Context::from_json_value(context, Some((schema, &action)))
             .map_err(|error| unreadable(error.to_string()))?;
         let (principal, resource) = (name(&evaluation.principal)?, name(&evaluation.resource)?);
-        let request = Request::new(principal, action, resource, context, Some(&self.schema))
+        let request = Request::new(principal, action, resource, context, Some(schema))
             .map_err(|error| unreadable(error.to_string()))?;
         let (ruling, policies, errors) =
             answer(&Authorizer::new().is_authorized(&request, &self.policies, &entities));

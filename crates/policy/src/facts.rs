@@ -2,12 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use cedar_policy::{Entities, Schema};
 use countersign_chain::json;
 use countersign_domain::PolicyInput;
 use countersign_domain::words::{grade_word, reversibility_word};
 use countersign_ids::{ApproverId, AuthType};
-use serde_json::Value;
 
 use crate::{
     Error,
@@ -108,18 +106,7 @@ impl Facts<'_> {
 
     /// The entities as they are kept: canonical JSON in Cedar's own form.
     pub(crate) fn snapshot(things: &[Thing]) -> Result<Vec<u8>, Error> {
-        let array = Value::Array(things.iter().map(Thing::json).collect());
-        json::canonical(&array).map_err(|error| Error::Request {
-            detail: error.to_string(),
-        })
-    }
-
-    pub(crate) fn entities(things: &[Thing], schema: &Schema) -> Result<Entities, Error> {
-        let entities = things
-            .iter()
-            .map(Thing::cedar)
-            .collect::<Result<Vec<_>, _>>()?;
-        Entities::from_entities(entities, Some(schema)).map_err(|error| Error::Request {
+        json::to_canonical(things).map_err(|error| Error::Request {
             detail: error.to_string(),
         })
     }

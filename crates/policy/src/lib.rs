@@ -10,6 +10,7 @@ mod assess;
 mod error;
 mod evaluation;
 mod facts;
+mod fitting;
 mod set;
 mod term;
 

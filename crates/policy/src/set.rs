@@ -7,7 +7,7 @@ use countersign_chain::{json, sha256};
 use countersign_ids::Digest;
 use serde::{Deserialize, Serialize};
 
-use crate::Error;
+use crate::{Error, fitting::Fitting};
 
 /// The schema that every policy is validated against.
 pub const SCHEMA: &str = include_str!("../../../schemas/policy/countersign.cedarschema");
@@ -58,7 +58,7 @@ const ID_BYTES_MAX: usize = 128;
 
 /// Policies that fit the schema. Parsed once; evaluating borrows it.
 pub struct PolicySet {
-    pub(crate) schema: Schema,
+    pub(crate) fitting: Fitting,
     pub(crate) policies: cedar_policy::PolicySet,
     reasons: BTreeMap<String, String>,
     blob: Vec<u8>,
@@ -138,7 +138,7 @@ impl PolicySet {
         })?;
         let digest = sha256(&bytes);
         Ok(Self {
-            schema,
+            fitting: Fitting::new(schema, blob.schema == SCHEMA)?,
             policies,
             reasons,
             blob: bytes,

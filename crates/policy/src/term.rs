@@ -7,12 +7,10 @@ use std::collections::BTreeMap;
 use std::sync::LazyLock;
 
 use cedar_policy::{Entity, EntityId, EntityTypeName, EntityUid, RestrictedExpression};
-use serde_json::{Value, json};
+use serde::{Serialize, Serializer, ser::SerializeStruct as _};
+use serde_json::Value;
 
 use crate::Error;
-
-/// The namespace of every type and action.
-const NAMESPACE: &str = "Countersign";
 
 /// A type of the schema.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -46,26 +44,24 @@ impl Kind {
         Self::Action,
     ];
 
-    const fn name(self) -> &'static str {
-        match self {
-            Self::Person => "Person",
-            Self::Agent => "Agent",
-            Self::Service => "Service",
-            Self::Site => "Site",
-            Self::Change => "Change",
-            Self::Action => "Action",
-        }
-    }
-
     /// The type with its namespace.
-    fn full(self) -> String {
-        format!("{NAMESPACE}::{}", self.name())
+    const fn full(self) -> &'static str {
+        match self {
+            Self::Person => "Countersign::Person",
+            Self::Agent => "Countersign::Agent",
+            Self::Service => "Countersign::Service",
+            Self::Site => "Countersign::Site",
+            Self::Change => "Countersign::Change",
+            Self::Action => "Countersign::Action",
+        }
     }
 
     fn cedar(self) -> Result<EntityTypeName, Error> {
         let unnamed = |detail: String| Error::Request { detail };
         let names = NAMES.as_ref().map_err(|error| unnamed(error.clone()))?;
-        let name = names.get(&self).ok_or_else(|| unnamed(self.full()))?;
+        let name = names
+            .get(&self)
+            .ok_or_else(|| unnamed(self.full().to_owned()))?;
         Ok(name.clone())
     }
 }
@@ -86,12 +82,8 @@ impl Uid {
     }
 
     /// The type with its namespace.
-    pub(crate) fn full(&self) -> String {
+    pub(crate) const fn full(&self) -> &'static str {
         self.kind.full()
-    }
-
-    pub(crate) fn json(&self) -> Value {
-        json!({ "id": self.id, "type": self.full() })
     }
 
     pub(crate) fn cedar(&self) -> Result<EntityUid, Error> {
@@ -126,14 +118,28 @@ pub(crate) enum Term {
 }
 
 impl Term {
-    pub(crate) fn json(&self) -> Value {
+    fn own_shape(&self) -> String {
+        let mut out = String::new();
+        self.shape(&mut out);
+        out
+    }
+
+    /// Adds what a schema could tell this value's type from.
+    fn shape(&self, out: &mut String) {
         match self {
-            Self::Long(number) => json!(number),
-            Self::Bool(truth) => json!(truth),
-            Self::Text(text) => json!(text),
-            Self::Name(uid) => json!({ "__entity": uid.json() }),
-            Self::Set(terms) => Value::Array(terms.iter().map(Self::json).collect()),
-            Self::Record(members) => record_json(members),
+            Self::Long(_) => out.push('L'),
+            Self::Bool(_) => out.push('B'),
+            Self::Text(_) => out.push('T'),
+            Self::Name(uid) => out.push_str(uid.full()),
+            Self::Set(terms) => {
+                // As many of one type as there may be: one shape.
+                let mut shapes: Vec<String> = terms.iter().map(Self::own_shape).collect();
+                shapes.dedup();
+                out.push('[');
+                out.extend(shapes);
+                out.push(']');
+            }
+            Self::Record(members) => record_shape(members, out),
         }
     }
 
@@ -159,15 +165,30 @@ impl Term {
     }
 }
 
-pub(crate) fn members_json(members: &BTreeMap<&'static str, Term>) -> BTreeMap<String, Value> {
-    members
-        .iter()
-        .map(|(name, term)| ((*name).to_owned(), term.json()))
-        .collect()
+/// The shape of a record: names and types, no values.
+pub(crate) fn record_shape(members: &BTreeMap<&'static str, Term>, out: &mut String) {
+    out.push('{');
+    for (name, term) in members {
+        out.push_str(name);
+        out.push(':');
+        term.shape(out);
+        out.push(',');
+    }
+    out.push('}');
 }
 
-fn record_json(members: &BTreeMap<&'static str, Term>) -> Value {
-    Value::Object(members_json(members).into_iter().collect())
+pub(crate) fn members_json(
+    members: &BTreeMap<&'static str, Term>,
+) -> Result<BTreeMap<String, Value>, Error> {
+    let json = |term| {
+        serde_json::to_value(term).map_err(|error| Error::Request {
+            detail: error.to_string(),
+        })
+    };
+    members
+        .iter()
+        .map(|(name, term)| Ok(((*name).to_owned(), json(term)?)))
+        .collect()
 }
 
 pub(crate) fn record_cedar(
@@ -196,12 +217,15 @@ impl Thing {
         }
     }
 
-    pub(crate) fn json(&self) -> Value {
-        json!({
-            "attrs": record_json(&self.attributes),
-            "parents": self.parents.iter().map(Uid::json).collect::<Vec<_>>(),
-            "uid": self.uid.json(),
-        })
+    /// What a schema could tell this entity's type from.
+    pub(crate) fn shape(&self) -> String {
+        let mut out = self.uid.full().to_owned();
+        record_shape(&self.attributes, &mut out);
+        for parent in &self.parents {
+            out.push_str(parent.full());
+            out.push(',');
+        }
+        out
     }
 
     pub(crate) fn cedar(&self) -> Result<Entity, Error> {
@@ -214,5 +238,42 @@ impl Thing {
         Entity::new(self.uid.cedar()?, attributes, parents).map_err(|error| Error::Request {
             detail: error.to_string(),
         })
+    }
+}
+
+/// Cedar's own form of a name, an attribute and an entity.
+impl Serialize for Uid {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut members = serializer.serialize_struct("Uid", 2)?;
+        members.serialize_field("id", &self.id)?;
+        members.serialize_field("type", self.full())?;
+        members.end()
+    }
+}
+
+impl Serialize for Term {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Long(number) => serializer.serialize_u64(*number),
+            Self::Bool(truth) => serializer.serialize_bool(*truth),
+            Self::Text(text) => serializer.serialize_str(text),
+            Self::Name(uid) => {
+                let mut members = serializer.serialize_struct("Name", 1)?;
+                members.serialize_field("__entity", uid)?;
+                members.end()
+            }
+            Self::Set(terms) => serializer.collect_seq(terms),
+            Self::Record(members) => serializer.collect_map(members),
+        }
+    }
+}
+
+impl Serialize for Thing {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut members = serializer.serialize_struct("Thing", 3)?;
+        members.serialize_field("attrs", &self.attributes)?;
+        members.serialize_field("parents", &self.parents)?;
+        members.serialize_field("uid", &self.uid)?;
+        members.end()
     }
 }
