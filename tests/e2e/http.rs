@@ -14,6 +14,8 @@ pub(crate) struct Caller {
 #[derive(Debug)]
 pub(crate) struct Answer {
     pub(crate) status: u16,
+    /// Seconds of `retry-after`.
+    pub(crate) retry_after: Option<u64>,
     pub(crate) body: Value,
 }
 
@@ -28,10 +30,16 @@ impl Answer {
 }
 
 impl Caller {
+    /// A new connection for each request.
     pub(crate) fn new(url: &str, token: &str) -> Self {
+        Self::keeping(url, token, 0)
+    }
+
+    /// A caller that keeps so many connections.
+    pub(crate) fn keeping(url: &str, token: &str, connections: usize) -> Self {
         let http = reqwest::Client::builder()
             .no_proxy()
-            .pool_max_idle_per_host(0)
+            .pool_max_idle_per_host(connections)
             .build()
             .unwrap();
         Self {
@@ -76,9 +84,12 @@ impl Caller {
     async fn send(&self, request: reqwest::RequestBuilder) -> Result<Answer, reqwest::Error> {
         let answer = request.send().await?;
         let status = answer.status().as_u16();
+        let retry_after = answer.headers().get("retry-after");
+        let retry_after = retry_after.and_then(|value| value.to_str().ok()?.parse().ok());
         let bytes = answer.bytes().await?;
         Ok(Answer {
             status,
+            retry_after,
             body: serde_json::from_slice(&bytes).unwrap_or_default(),
         })
     }

@@ -37,3 +37,11 @@ mod stage;
 mod stream;
 #[cfg(test)]
 mod tour;
+#[cfg(test)]
+mod world;
+#[cfg(test)]
+mod world_disk;
+#[cfg(test)]
+mod world_files;
+#[cfg(test)]
+mod world_time;

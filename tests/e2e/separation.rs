@@ -28,7 +28,7 @@ fn an_approval_needs_nothing_that_the_server_can_read() {
     )
     .unwrap();
     chown(directory.path(), Some(NOBODY), Some(NOBODY)).unwrap();
-    let stage = Stage::set(Plane::start_under(directory.path(), NOBODY));
+    let stage = Stage::set(Plane::start_under(directory.path(), NOBODY, &[]));
 
     let running_as = std::fs::metadata(format!("/proc/{}", stage.plane.running().id())).unwrap();
     assert_eq!(std::os::unix::fs::MetadataExt::uid(&running_as), NOBODY);

@@ -39,10 +39,14 @@ impl Plane {
     /// The same, with settings in its environment.
     pub(crate) fn start_set(directory: &Path, settings: &[(&str, &str)]) -> Self {
         let mut plane = Self::idle(directory);
-        let owned = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
-        plane.settings = settings.iter().map(owned).collect();
+        plane.set(settings);
         plane.resume();
         plane
+    }
+
+    fn set(&mut self, settings: &[(&str, &str)]) {
+        let owned = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
+        self.settings = settings.iter().map(owned).collect();
     }
 
     /// The same, and what runs writes everything that it could log into a file, as JSON.
@@ -54,11 +58,12 @@ impl Plane {
     }
 
     /// The same, as another user of this machine.
-    pub(crate) fn start_under(directory: &Path, uid: u32) -> Self {
+    pub(crate) fn start_under(directory: &Path, uid: u32, settings: &[(&str, &str)]) -> Self {
         let mut plane = Self {
             under: Some(uid),
             ..Self::idle(directory)
         };
+        plane.set(settings);
         // The build may stand where that user cannot go.
         let plain = countersign(&[]);
         std::fs::copy(plain.get_program(), plane.own_binary()).unwrap();
@@ -69,6 +74,16 @@ impl Plane {
     /// A copy of the program that the other user can start.
     fn own_binary(&self) -> std::path::PathBuf {
         self.directory.join("countersign")
+    }
+
+    /// Writes what runs from now on says into a file.
+    pub(crate) fn log_to(&mut self, log: &Path) {
+        self.log = Some(log.to_path_buf());
+    }
+
+    pub(crate) fn restart(&mut self) {
+        assert_eq!(self.stop(), Some(0));
+        self.resume();
     }
 
     /// Serves again.

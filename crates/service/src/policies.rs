@@ -4,13 +4,15 @@
 //! and `problem` says what is wrong, so an operator sees it on `/readyz` and not in a wrong verdict.
 
 use std::collections::BTreeMap;
-use std::io;
+use std::fs::File;
+use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use countersign_policy::{DEFAULTS, PolicySet};
 
 use crate::Error;
+use crate::keyfiles::sync_directory;
 
 const EXTENSION: &str = "cedar";
 
@@ -96,13 +98,28 @@ impl Policies {
     }
 }
 
+/// All of them or none, durably: a part of them is another policy.
 fn write_defaults(directory: &Path) -> Result<(), Error> {
     let failed = |error: io::Error| Error::file(directory, error);
-    std::fs::create_dir_all(directory).map_err(failed)?;
-    for (name, text) in DEFAULTS {
-        std::fs::write(directory.join(name), text).map_err(failed)?;
+    let parent = match directory.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    };
+    let whole = directory.with_extension("new");
+    match std::fs::remove_dir_all(&whole) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(failed(error)),
+        _ => {}
     }
-    Ok(())
+    std::fs::create_dir_all(&whole).map_err(failed)?;
+    for (name, text) in DEFAULTS {
+        let mut file = File::create(whole.join(name)).map_err(failed)?;
+        file.write_all(text.as_bytes())
+            .and_then(|()| file.sync_all())
+            .map_err(failed)?;
+    }
+    sync_directory(&whole)?;
+    std::fs::rename(&whole, directory).map_err(failed)?;
+    sync_directory(parent)
 }
 
 fn read(directory: &Path) -> Result<BTreeMap<String, String>, Error> {
@@ -127,6 +144,21 @@ fn read(directory: &Path) -> Result<BTreeMap<String, String>, Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_policies_of_a_new_installation_are_there_whole_or_not_at_all() {
+        let directory = tempfile::tempdir().unwrap();
+        let (policies, left) = (
+            directory.path().join("policies"),
+            directory.path().join("policies.new"),
+        );
+        // What a crash left.
+        std::fs::create_dir(&left).unwrap();
+        std::fs::write(left.join("half.cedar"), "permit (").unwrap();
+        let made = *Policies::open(&policies).unwrap().current().digest();
+        assert_eq!(*PolicySet::defaults().unwrap().digest(), made);
+        assert!(!left.exists());
+    }
 
     #[test]
     fn a_broken_file_leaves_the_last_sound_set_in_force() {
