@@ -28,6 +28,8 @@ mod load;
 #[cfg(test)]
 mod log;
 #[cfg(test)]
+mod projections;
+#[cfg(test)]
 mod retention;
 #[cfg(test)]
 mod separation;

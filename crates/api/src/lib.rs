@@ -38,8 +38,8 @@ pub use pages::error_page;
 use app::App;
 use problem::Problem;
 use routes::{
-    actions, approvers, blobs, connector, events, freezes, health, keys, ledger, proposals,
-    receipts, retention, sites, stream, tenants, tokens, views,
+    actions, approvers, blobs, connector, events, freezes, health, keys, ledger, projections,
+    proposals, receipts, retention, sites, stream, tenants, tokens, views,
 };
 
 /// The routes as handlers and as OpenAPI describes them.
@@ -71,6 +71,11 @@ fn described() -> OpenApiRouter<App> {
         .routes(routes!(tokens::issue_token))
         .routes(routes!(tokens::revoke_token))
         .routes(routes!(keys::rotate_key, keys::list_keys))
+        .routes(routes!(
+            projections::rebuild_projection,
+            projections::list_projections
+        ))
+        .routes(routes!(projections::get_cost))
         .routes(routes!(freezes::declare_freeze))
         .routes(routes!(freezes::lift_freeze))
         .routes(routes!(retention::remark))

@@ -15,7 +15,7 @@ use crate::problem::ProblemBody;
     components(schemas(ProblemBody)),
     tags(
         (name = "tenants"), (name = "sites"), (name = "actions"), (name = "approvers"), (name = "tokens"), (name = "freezes"), (name = "retention"),
-        (name = "events"), (name = "views"), (name = "blobs"), (name = "ledger"), (name = "keys"), (name = "connector"), (name = "health"), (name = "errors")
+        (name = "events"), (name = "views"), (name = "blobs"), (name = "ledger"), (name = "keys"), (name = "projections"), (name = "connector"), (name = "health"), (name = "errors")
     )
 )]
 pub(crate) struct Base;

@@ -4,18 +4,22 @@ use indicatif::{ProgressBar, ProgressStyle};
 use std::io::IsTerminal as _;
 use std::time::Duration;
 
-/// A bar over a number of bytes.
+/// A bar over a number of bytes or events.
 #[derive(Debug)]
 pub(crate) struct Progress(ProgressBar);
 
 impl Progress {
     /// Over `bytes` of work.
     pub(crate) fn bytes(what: &'static str, bytes: u64) -> Self {
+        let template = "{msg} {wide_bar} {bytes}/{total_bytes}, {eta} left";
+        Self::of(what, bytes, template)
+    }
+
+    fn of(what: &'static str, length: u64, template: &str) -> Self {
         if !std::io::stderr().is_terminal() {
             return Self(ProgressBar::hidden());
         }
-        let bar = ProgressBar::new(bytes);
-        let template = "{msg} {wide_bar} {bytes}/{total_bytes}, {eta} left";
+        let bar = ProgressBar::new(length);
         if let Ok(style) = ProgressStyle::with_template(template) {
             bar.set_style(style);
         }
@@ -24,9 +28,15 @@ impl Progress {
         Self(bar)
     }
 
-    /// So many bytes are done, from the beginning.
-    pub(crate) fn at(&self, bytes: u64) {
-        self.0.set_position(bytes);
+    /// Over so many events.
+    pub(crate) fn events(what: &'static str, events: u64) -> Self {
+        let template = "{msg} {wide_bar} {pos}/{len} events, {eta} left";
+        Self::of(what, events, template)
+    }
+
+    /// So many are done, from the beginning.
+    pub(crate) fn at(&self, done: u64) {
+        self.0.set_position(done);
     }
 
     /// The work is done; the line goes.

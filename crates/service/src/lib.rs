@@ -23,6 +23,7 @@ mod platform;
 mod policies;
 mod proposing;
 mod reactor;
+mod readmodels;
 mod reads;
 mod ready;
 mod secrets;
@@ -46,6 +47,7 @@ pub use model::{
     Proposed, Readiness, Request, SaltedReason, SiteDetail, TenantInfo,
 };
 pub use policies::Policies;
+pub use readmodels::ReadModel;
 pub use reads::Follow;
 pub use secrets::BearerToken;
 pub use service::Service;

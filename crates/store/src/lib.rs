@@ -35,6 +35,7 @@ mod blobs;
 mod blobs_together;
 pub mod clock;
 pub mod codes;
+mod cost;
 mod disk;
 mod entropy;
 mod entry;
@@ -62,6 +63,7 @@ pub use append::{Append, Condition, HASH_TO_COME, Level, Match, NewEvent, Receip
 pub use audit::Audit;
 pub use blobs::Blobs;
 pub use codes::CODES;
+pub use cost::RebuildCost;
 pub use disk::Disk;
 #[cfg(feature = "faults")]
 pub use disk::simulated as faults;

@@ -68,12 +68,7 @@ impl Ledger {
     /// What is there is served, and followed, until the new rows reach as far; [`Status::rebuilding`] says how far they are.
     /// Call it from a thread that may wait.
     pub fn rebuild(&self, projection: &str) -> Result<(), Error> {
-        let made = self.projections().make();
-        if !made.iter().any(|made| made.name() == projection) {
-            return Err(Error::ProjectionUnknown {
-                name: projection.to_owned(),
-            });
-        }
+        self.knows(projection)?;
         let (reply, answer) = mpsc::channel();
         self.handover().order(Order {
             projection: projection.to_owned(),

@@ -9,6 +9,7 @@ pub(crate) mod freezes;
 pub(crate) mod health;
 pub(crate) mod keys;
 pub(crate) mod ledger;
+pub(crate) mod projections;
 pub(crate) mod proposals;
 pub(crate) mod receipts;
 pub(crate) mod retention;

@@ -6,7 +6,7 @@ mod operate;
 pub(crate) use action::{Decide, Propose, Queue, Rollback, Show, Signer, Status, Wait, Withdraw};
 pub(crate) use operate::{
     Approver, Backup, Completions, Connector, ConnectorPair, Doctor, Erase, Freeze, Key, Keys,
-    Release, Restore, Retention, Serve, Settings, Site, Tenant, Token, Up,
+    Projections, Release, Restore, Retention, Serve, Settings, Site, Tenant, Token, Up,
 };
 
 use crate::exit::EXIT_CODES;
@@ -112,6 +112,9 @@ pub(crate) enum Command {
     /// The keys that the server itself signs with.
     #[command(subcommand)]
     Keys(Keys),
+    /// The read models of the server: how far they are, and making one again. Needs a token of role `admin`.
+    #[command(subcommand)]
+    Projections(Projections),
     /// Verify, show, export and rebuild, without trusting the server; also the binary `replay`.
     #[command(subcommand)]
     Replay(countersign_replay::cli::Command),

@@ -377,6 +377,28 @@ pub(crate) enum Keys {
     },
 }
 
+/// `countersign projections`
+#[derive(Debug, Subcommand)]
+pub(crate) enum Projections {
+    /// The read models, how far those are that are made again, and where one stopped.
+    List,
+    /// How many events and bytes making one again takes, and about how long. Nothing is begun.
+    Cost {
+        /// Its name.
+        #[arg(value_name = "NAME")]
+        projection: String,
+    },
+    /// Make one again in every chain; what is there is served until the new one reaches as far.
+    Rebuild {
+        /// Its name.
+        #[arg(value_name = "NAME")]
+        projection: String,
+        /// Wait until it is served.
+        #[arg(long)]
+        wait: bool,
+    },
+}
+
 /// `countersign completions`
 #[derive(Debug, Args)]
 pub(crate) struct Completions {

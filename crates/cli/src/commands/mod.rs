@@ -8,6 +8,7 @@ mod connector;
 pub(crate) mod decide;
 mod key;
 mod page;
+mod projections;
 mod proposals;
 pub(crate) mod release;
 pub(crate) mod watch;
@@ -68,6 +69,7 @@ pub(crate) fn run(arguments: Arguments) -> Result<ExitCode> {
         Command::Retention(arguments) => wait_for(administer::retention(caller()?, arguments)),
         Command::Erase(arguments) => wait_for(administer::erase(caller()?, arguments)),
         Command::Freeze(arguments) => wait_for(administer::freeze(caller()?, arguments)),
+        Command::Projections(arguments) => wait_for(projections::run(caller()?, arguments)),
         Command::Keys(arguments) => wait_for(administer::keys(caller()?, arguments)),
         Command::Key(arguments) => key::run(&arguments, shared.json),
         Command::Completions(arguments) => {

@@ -62,6 +62,22 @@ pub const FIGURES: &[(&str, &str)] = &[
         "Read models that stopped in a chain",
     ),
     (
+        "countersign_rebuilding_read_models",
+        "Read models that are made again while what is there is served",
+    ),
+    (
+        "countersign_rebuild_events",
+        "Events that are to be folded again, by read model",
+    ),
+    (
+        "countersign_rebuild_folded_events",
+        "Events that were folded again, by read model",
+    ),
+    (
+        "countersign_rebuild_events_per_second",
+        "How fast events are folded again, by read model",
+    ),
+    (
         "countersign_policy_invalid",
         "Whether the policy files that were read last are not sound",
     ),
@@ -196,12 +212,16 @@ impl Collected {
         self.add(name, f64::from(u8::from(is)));
     }
 
+    fn count(&mut self, name: &'static str, count: u64) {
+        self.count_of(name, Vec::new(), count);
+    }
+
     #[expect(
         clippy::cast_precision_loss,
         reason = "a figure beyond 2^53 may be off by one"
     )]
-    fn count(&mut self, name: &'static str, count: u64) {
-        self.add(name, count as f64);
+    fn count_of(&mut self, name: &'static str, labels: Vec<(&'static str, String)>, count: u64) {
+        self.of(name, labels, count as f64);
     }
 }
 
@@ -228,6 +248,7 @@ impl Inner {
         all.count("countersign_damaged_chains", length(status.damaged.len()));
         let stopped = length(status.stopped_projections.len());
         all.count("countersign_stopped_read_models", stopped);
+        of_rebuilds(&status, &self.ledger.kept_projections(), all);
         all.flag(
             "countersign_policy_invalid",
             self.policies.problem().is_some(),
@@ -371,6 +392,26 @@ impl Inner {
             oldest.map_or(0.0, |oldest| seconds(*oldest, now)),
         );
         Ok(())
+    }
+}
+
+/// How far read models are that are made again; zeros for the others, so that a figure never stands still at an old value.
+fn of_rebuilds(status: &Status, kept: &[(&'static str, u32)], all: &mut Collected) {
+    let again = length(status.rebuilding.len());
+    all.count("countersign_rebuilding_read_models", again);
+    for (name, _) in kept {
+        let told = status.rebuilding.get(*name).copied().unwrap_or_default();
+        for (figure, value) in [
+            ("countersign_rebuild_events", told.events),
+            ("countersign_rebuild_folded_events", told.folded),
+            (
+                "countersign_rebuild_events_per_second",
+                told.events_per_second,
+            ),
+        ] {
+            let label = vec![("projection", (*name).to_owned())];
+            all.count_of(figure, label, value);
+        }
     }
 }
 
