@@ -16,6 +16,7 @@ use tokio_stream::StreamExt as _;
 
 use crate::app::App;
 use crate::codes;
+use crate::held::Whose;
 use crate::limits::Class;
 use crate::problem::Problem;
 
@@ -61,6 +62,9 @@ impl FromRequestParts<App> for Caller {
         let route = parts.extensions.get::<MatchedPath>();
         let class = Class::of(&parts.method, route.map_or("", MatchedPath::as_str));
         app.limits.admit(&access, class, app.began.elapsed())?;
+        if let (Some(tenant), Some(whose)) = (access.tenant_id(), parts.extensions.get::<Whose>()) {
+            whose.is(tenant.to_string());
+        }
         Ok(Self(access))
     }
 }

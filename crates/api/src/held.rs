@@ -4,7 +4,7 @@
 //! is cut; so a crowd of readers that take nothing is refused before it fills the server, and only its own tenant is.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use axum::body::{Body, Bytes, HttpBody as _, to_bytes};
 use axum::extract::{Request, State};
@@ -33,6 +33,17 @@ struct Counts {
     all: u64,
     // INVARIANT: no tenant that holds nothing.
     tenants: BTreeMap<String, u64>,
+}
+
+/// Whose answer a request's will be, as soon as that is known: a tenant by its token, a connector by its signature.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Whose(Arc<OnceLock<String>>);
+
+impl Whose {
+    pub(crate) fn is(&self, name: String) {
+        // The first to know says it; nobody is two at once.
+        drop(self.0.set(name));
+    }
 }
 
 /// An answer's part of it, given back when the answer's bytes are.
@@ -116,14 +127,15 @@ impl Drop for Hold {
 }
 
 /// Counts large answers for as long as they are in memory.
-pub(crate) async fn bounded(State(app): State<App>, request: Request, next: Next) -> Response {
-    let tenant = tenant_of(request.uri().path()).map(str::to_owned);
+pub(crate) async fn bounded(State(app): State<App>, mut request: Request, next: Next) -> Response {
+    let whose = Whose::default();
+    request.extensions_mut().insert(whose.clone());
     let response = next.run(request).await;
     let large = |body: &Body| body.size_hint().exact().filter(|size| *size > SMALL_BYTES);
     let Some(size) = large(response.body()) else {
         return response;
     };
-    let Some(hold) = app.held.hold(tenant.as_deref(), size) else {
+    let Some(hold) = app.held.hold(whose.0.get().map(String::as_str), size) else {
         metrics::counter!("countersign_answers_refused_total").increment(1);
         let detail = "as many bytes of answers wait for their readers as may wait";
         return Problem::new(
@@ -142,11 +154,6 @@ pub(crate) async fn bounded(State(app): State<App>, request: Request, next: Next
         }
         Err(error) => Problem::internal(&error.to_string()).into_response(),
     }
-}
-
-/// The tenant that a path names. An answer that is large was given to somebody whose token opens it.
-fn tenant_of(path: &str) -> Option<&str> {
-    path.strip_prefix("/v1/tenants/")?.split('/').next()
 }
 
 #[cfg(test)]
@@ -193,18 +200,5 @@ mod tests {
         assert_eq!((held.bytes(), part.as_ref()), (8, &b"78"[..]));
         drop(part);
         assert_eq!(held.bytes(), 0);
-    }
-
-    #[test]
-    fn paths_name_tenants() {
-        for (path, tenant) in [
-            ("/v1/tenants/acme/events", Some("acme")),
-            ("/v1/tenants/acme", Some("acme")),
-            ("/v1/tenants", None),
-            ("/v1/connector/blobs/x", None),
-            ("/metrics", None),
-        ] {
-            assert_eq!(tenant_of(path), tenant, "{path}");
-        }
     }
 }

@@ -134,37 +134,51 @@ impl Limits {
         class: Class,
         now: Duration,
     ) -> Result<(), Problem> {
-        let refused = |whose, wait| {
-            counter(whose, class).increment(1);
-            let what = class.as_str();
-            Problem::new(
-                StatusCode::TOO_MANY_REQUESTS,
-                codes::TOO_MANY_REQUESTS,
-                format!("more {what} than this {whose} may ask in a time"),
-            )
-            .later(wait)
-        };
         // The token first: what it is refused does not count for its tenant.
         self.tokens
             .of(class)
             .admit(access.token(), now)
-            .map_err(|wait| refused("token", wait))?;
+            .map_err(|wait| refused("token", class, wait))?;
         access.tenant_id().map_or(Ok(()), |tenant| {
             self.tenants
                 .of(class)
                 .admit(tenant, now)
-                .map_err(|wait| refused("tenant", wait))
+                .map_err(|wait| refused("tenant", class, wait))
         })
     }
 
-    /// Counts what a request that was let in asks for beside the one thing: whoever asked waits for it the next time.
-    pub(crate) fn charge(&self, access: &Access, class: Class, more: usize, now: Duration) {
+    /// Counts what a request that was let in asks for beside the one thing: whoever asked waits for it the next time. Who waits
+    /// for an earlier one still, because several were let in before any was counted, is refused, and its tenant owes nothing.
+    pub(crate) fn charge(
+        &self,
+        access: &Access,
+        class: Class,
+        more: usize,
+        now: Duration,
+    ) -> Result<(), Problem> {
         let more = u32::try_from(more).unwrap_or(u32::MAX);
-        self.tokens.of(class).charge(access.token(), more, now);
-        if let Some(tenant) = access.tenant_id() {
-            self.tenants.of(class).charge(tenant, more, now);
-        }
+        self.tokens
+            .of(class)
+            .charge(access.token(), more, now)
+            .map_err(|wait| refused("token", class, wait))?;
+        access.tenant_id().map_or(Ok(()), |tenant| {
+            self.tenants
+                .of(class)
+                .charge(tenant, more, now)
+                .map_err(|wait| refused("tenant", class, wait))
+        })
     }
+}
+
+fn refused(whose: &'static str, class: Class, wait: Duration) -> Problem {
+    counter(whose, class).increment(1);
+    let what = class.as_str();
+    Problem::new(
+        StatusCode::TOO_MANY_REQUESTS,
+        codes::TOO_MANY_REQUESTS,
+        format!("more {what} than this {whose} may ask in a time"),
+    )
+    .later(wait)
 }
 
 fn counter(whose: &'static str, class: Class) -> metrics::Counter {
@@ -234,13 +248,24 @@ impl<K: Ord + Clone> Gate<K> {
         Ok(())
     }
 
-    /// Counts more of a caller that was let in just now.
-    fn charge(&self, who: &K, more: u32, now: Duration) {
-        let every = self.rate.and_then(|rate| rate.per.checked_div(rate.count));
+    /// Counts more of a caller that was let in just now, unless it owes more than that already.
+    fn charge(&self, who: &K, more: u32, now: Duration) -> Result<(), Duration> {
+        let Some((every, per)) = self
+            .rate
+            .and_then(|rate| Some((rate.per.checked_div(rate.count)?, rate.per)))
+        else {
+            return Ok(());
+        };
         let mut full = self.full.lock().unwrap_or_else(PoisonError::into_inner);
-        if let (Some(every), Some(at)) = (every, full.get_mut(who)) {
-            *at = (*at).max(now).saturating_add(every.saturating_mul(more));
+        let Some(at) = full.get_mut(who) else {
+            return Ok(());
+        };
+        let wait = at.saturating_sub(now).saturating_sub(per);
+        if !wait.is_zero() {
+            return Err(wait);
         }
+        *at = (*at).max(now).saturating_add(every.saturating_mul(more));
+        Ok(())
     }
 }
 
@@ -285,7 +310,14 @@ mod tests {
     fn a_list_is_let_in_and_then_waited_for() {
         let gate = Gate::new(Some(Rate::per_second(10)));
         assert_eq!(gate.admit(&1, SECOND), Ok(()));
-        gate.charge(&1, 99, SECOND);
+        assert_eq!(
+            gate.admit(&1, SECOND),
+            Ok(()),
+            "let in before the first was read"
+        );
+        assert_eq!(gate.charge(&1, 98, SECOND), Ok(()));
+        let owed = gate.charge(&1, 98, SECOND).unwrap_err();
+        assert_eq!(owed, 9 * SECOND, "and refused when it was");
         // A hundred at ten a second: the tenth second after is the first with room for one more.
         assert_eq!(admitted(&gate, 1, 10 * SECOND), 0);
         assert_eq!(admitted(&gate, 1, 10 * SECOND + SECOND / 10), 1);

@@ -5,8 +5,9 @@ use countersign_evidence::OrDash;
 use countersign_evidence::statement::reason_digest;
 use countersign_ids::{ActionId, DataSubject, Digest, Salt, SiteId};
 
-use crate::decision::Draft;
+use crate::decision::{Draft, Guard};
 use crate::rejection::Rejection;
+use crate::tenant::Tenant;
 
 /// Longest name of a tenant or site.
 pub const NAME_TEXT_BYTES_MAX: usize = 128;
@@ -64,22 +65,38 @@ impl Reason {
     }
 }
 
+/// What a reason adds to a decision.
+#[derive(Debug, Default)]
+pub(crate) struct Sealed {
+    /// The event that holds the words.
+    pub(crate) draft: Option<Draft>,
+    /// The person: no word is sealed under a name whose key goes.
+    pub(crate) guard: Option<Guard>,
+}
+
 /// The digest that an event carries for a reason, and the sealed event that holds the words.
 pub(crate) fn given(
+    tenant: &Tenant,
     reason: Option<&Reason>,
     action: &ActionId,
     site: &SiteId,
-) -> Result<(OrDash<Digest>, Option<Draft>), Rejection> {
+) -> Result<(OrDash<Digest>, Sealed), Rejection> {
     let Some(reason) = reason else {
-        return Ok((OrDash::NONE, None));
+        return Ok((OrDash::NONE, Sealed::default()));
     };
     reason.check()?;
+    if tenant.keeping.is_erased(&reason.person) {
+        return Err(Rejection::SubjectErased {
+            subject: reason.person.clone(),
+        });
+    }
     let given = Given {
         salt: reason.salt,
         reason: reason.text.clone(),
     };
-    Ok((
-        OrDash(Some(reason.digest())),
-        Some(Draft::new(given, action).at(site).sealed(&reason.person)),
-    ))
+    let sealed = Sealed {
+        draft: Some(Draft::new(given, action).at(site).sealed(&reason.person)),
+        guard: Some(Guard::about(&reason.person)),
+    };
+    Ok((OrDash(Some(reason.digest())), sealed))
 }

@@ -83,7 +83,13 @@ impl Service {
                 }
             }
         };
-        self.write(access, request, Erase { subject }).await
+        let erase = Erase {
+            subject: subject.clone(),
+        };
+        let receipt = self.write(access, request, erase).await?;
+        // What the person says from now on is of another name; without it, it would be refused until the key is gone.
+        self.inner.subjects.forget(access.tenant(), &subject)?;
+        Ok(receipt)
     }
 
     /// Once a person is erased nothing leads from them to their data subject: only the command itself is known again.

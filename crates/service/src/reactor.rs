@@ -124,30 +124,34 @@ async fn settle(inner: &Arc<Inner>, tenant: &TenantId, policy: &Digest) -> Resul
         let (rounds, others): (Vec<_>, Vec<_>) = due
             .into_iter()
             .partition(|(due, _)| matches!(due, Due::Assess(_)));
-        let assessed = assess(inner, tenant, rounds).await?;
+        let assessed = assess(inner, tenant, rounds).await;
+        // What fails for one round keeps nothing else from its time.
         let did = react_all(inner, tenant, others).await?;
-        if !(assessed || did) {
+        if !(assessed? || did) {
             return Ok(size);
         }
     }
     Ok(size)
 }
 
-/// Asks policy for every round that is due, many at a time; whether anything was written.
+/// Asks policy for every round that is due, many at a time; whether anything was written, or the first that failed.
 async fn assess(
     inner: &Arc<Inner>,
     tenant: &TenantId,
     due: Vec<(Due, Command)>,
 ) -> Result<bool, Error> {
-    let mut wrote_any = false;
+    let mut outcome = Ok(false);
     for some in due.chunks(ASSESSED_TOGETHER) {
         let actions = some.iter().map(|(due, _)| due.action().clone()).collect();
         let commands: Vec<Command> = some.iter().map(|(_, command)| command.clone()).collect();
         for result in inner.assess_all(tenant, actions, &commands).await {
-            wrote_any |= wrote(result.map(new))?;
+            outcome = match (outcome, wrote(result.map(new))) {
+                (Ok(any), Ok(wrote)) => Ok(any || wrote),
+                (Err(first), _) | (Ok(_), Err(first)) => Err(first),
+            };
         }
     }
-    Ok(wrote_any)
+    outcome
 }
 
 /// Does everything else that is due, several at once; whether anything was written.

@@ -1,9 +1,9 @@
 //! The connectors' routes. No token guards them: a pairing code or the signature of the message inside does.
 
-use axum::Json;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
+use axum::{Extension, Json};
 use countersign_ids::{ConnectorId, Digest};
 use countersign_service::Error;
 use countersign_transport::{
@@ -16,6 +16,7 @@ use utoipa::ToSchema;
 use super::blobs;
 use crate::app::App;
 use crate::edge::{Segments, Write};
+use crate::held::Whose;
 use crate::{problem::Problem, schema};
 
 /// A pairing code.
@@ -125,6 +126,7 @@ pub(crate) struct OfConnectorBlob {
     responses((status = 200, description = "Its bytes", content_type = "application/octet-stream", body = Vec<u8>)))]
 pub(crate) async fn blob(
     State(app): State<App>,
+    Extension(whose): Extension<Whose>,
     Segments(OfConnectorBlob { digest }): Segments<OfConnectorBlob>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
@@ -138,10 +140,12 @@ pub(crate) async fn blob(
         .parse()
         .map_err(|_| Error::UnknownKey)?;
     let proof = decode_proof(text(PROOF_HEADER)).ok_or(Error::UnknownKey)?;
-    Ok(blobs::answer(
-        &digest,
-        app.service
-            .connector_blob(&connector, &proof, digest)
-            .await?,
-    ))
+    let _reading = app.reading.acquire().await;
+    let bytes = app
+        .service
+        .connector_blob(&connector, &proof, digest)
+        .await?;
+    // No tenant has such a name.
+    whose.is(format!("connector {connector}"));
+    Ok(blobs::answer(&digest, bytes))
 }

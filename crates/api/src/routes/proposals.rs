@@ -127,7 +127,7 @@ pub(crate) async fn propose_all(
         Class::Commands,
         proposals.len().saturating_sub(1),
         app.began.elapsed(),
-    );
+    )?;
     let answers = app.service.propose_all(&access, proposals).await;
     let mut wait: Option<u64> = None;
     let answered = |answer: Result<Proposed, countersign_service::Error>| match answer {

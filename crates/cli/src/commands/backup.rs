@@ -45,8 +45,8 @@ pub(crate) fn take(arguments: &Backup, as_json: bool) -> Result<ExitCode> {
             .add("segments copied", field(value, "/segments_copied"))
             .add("segments held already", field(value, "/segments_linked"))
             .add(
-                "segments that lost what was removed",
-                field(value, "/segments_thinned"),
+                "backups removed because they held what was removed",
+                field(value, "/backups_removed"),
             )
             .add("bytes copied", field(value, "/bytes_copied"))
             .add("files copied", field(value, "/blobs_copied"))
@@ -56,11 +56,18 @@ pub(crate) fn take(arguments: &Backup, as_json: bool) -> Result<ExitCode> {
     for lost in &taken.blobs_lost {
         output::note(format_args!("not copied: {lost}"));
     }
-    Ok(if taken.blobs_lost.is_empty() {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::from(1)
-    })
+    for unread in &taken.backups_unread {
+        output::note(format_args!(
+            "an older backup cannot be read and may hold what was removed: {unread}"
+        ));
+    }
+    Ok(
+        if taken.blobs_lost.is_empty() && taken.backups_unread.is_empty() {
+            ExitCode::SUCCESS
+        } else {
+            ExitCode::from(1)
+        },
+    )
 }
 
 fn told(taken: &Taken) -> Value {
@@ -75,6 +82,7 @@ fn told(taken: &Taken) -> Value {
         "segments_copied": taken.segments_copied,
         "segments_linked": taken.segments_linked,
         "backups_removed": taken.backups_removed,
+        "backups_unread": taken.backups_unread,
         "bytes_copied": taken.bytes_copied,
         "blobs_copied": taken.blobs_copied,
         "blobs_lost": taken.blobs_lost,

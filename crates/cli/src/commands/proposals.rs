@@ -13,6 +13,8 @@ use std::process::ExitCode;
 
 /// Largest file that is read.
 const FILE_BYTES_MAX: u64 = 64 * 1024 * 1024;
+/// Longest key of a file.
+const KEY_BYTES_MAX: usize = limits::IDEMPOTENCY_KEY_BYTES_MAX - 8;
 /// Bytes of proposals in one request; the rest is for what stands around them.
 const LIST_BYTES_MAX: usize = limits::REQUEST_BYTES_MAX - 16 * 1024;
 
@@ -29,6 +31,14 @@ pub(crate) async fn propose(
         .map(|proposal| item(proposal, site.as_deref()))
         .collect::<Result<Vec<_>>>()?;
     let key = match key {
+        // Each list is sent under the key and its number.
+        Some(key) if key.len() > KEY_BYTES_MAX => {
+            let why = format!(
+                "--key has {} bytes, at most {KEY_BYTES_MAX} with --file",
+                key.len()
+            );
+            return Err(Failure::usage(why).into());
+        }
         Some(key) => key,
         None => {
             let key = fresh_key()?;

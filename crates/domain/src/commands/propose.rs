@@ -18,7 +18,7 @@ use crate::rejection::Rejection;
 use crate::site::{Observed, Site};
 use crate::source::Source;
 use crate::tenant::Tenant;
-use crate::text::{self, Reason};
+use crate::text::{self, Reason, Sealed};
 
 /// The shortest life of an action.
 pub const ACTION_LIFETIME_MILLIS_MIN: u64 = 60 * 1000;
@@ -80,7 +80,7 @@ fn parse(kind: &ActionKind, parameters: &JsonObject) -> Result<Kind, Rejection> 
 
 impl Propose {
     pub(super) fn decide(&self, tenant: &Tenant, facts: &Facts) -> Result<Decision, Rejection> {
-        let (proposal, given) = self.proposal(tenant, facts)?;
+        let (proposal, sealed) = self.proposal(tenant, facts)?;
         let proposed = Proposed {
             action: proposal.id,
             action_object: proposal.object,
@@ -105,16 +105,13 @@ impl Propose {
             ..Guard::site(&self.site)
         };
         let draft = Draft::new(proposed, &self.action).at(&self.site);
-        Ok(Decision::of([draft].into_iter().chain(given))
-            .unless([Guard::about(&self.action), site]))
+        let guards = [Guard::about(&self.action), site];
+        Ok(Decision::of([draft].into_iter().chain(sealed.draft))
+            .unless(guards.into_iter().chain(sealed.guard)))
     }
 
     /// What the chain would say of the action, and the sealed reason.
-    fn proposal(
-        &self,
-        tenant: &Tenant,
-        facts: &Facts,
-    ) -> Result<(Proposal, Option<Draft>), Rejection> {
+    fn proposal(&self, tenant: &Tenant, facts: &Facts) -> Result<(Proposal, Sealed), Rejection> {
         let site = tenant.site(&self.site)?;
         if tenant.actions.contains_key(&self.action) {
             return Err(Rejection::ActionExists {
@@ -139,7 +136,8 @@ impl Propose {
             bytes_max: PLAN_BYTES_MAX,
         };
         let plan_digest = plan.digest().ok().flatten().ok_or_else(too_large)?;
-        let (reason_digest, given) = text::given(self.reason.as_ref(), &self.action, &self.site)?;
+        let (reason_digest, sealed) =
+            text::given(tenant, self.reason.as_ref(), &self.action, &self.site)?;
         let object = ActionObject {
             v: V1,
             site: self.site.clone(),
@@ -168,7 +166,7 @@ impl Propose {
             attachments: kind.release().into_iter().collect(),
             at: facts.now,
         };
-        Ok((proposal, given))
+        Ok((proposal, sealed))
     }
 
     fn plan(&self, site: &Site, observed: &Observed, kind: Kind) -> Result<Plan, Rejection> {

@@ -62,7 +62,7 @@ impl Vote {
         }
         self.by_whom(tenant, action, &statement, facts.now)?;
         self.check_reason(&statement)?;
-        let (_, given) = text::given(self.reason.as_ref(), &self.action, action.site())?;
+        let (_, sealed) = text::given(tenant, self.reason.as_ref(), &self.action, action.site())?;
         let draft = self.draft(&statement)?.at(action.site());
         // A nonce is unseen in the whole chain, whatever action it was signed for.
         let anywhere = [
@@ -76,8 +76,9 @@ impl Vote {
             types: anywhere.map(|spec| spec.event_type.clone()).to_vec(),
             ..Guard::default()
         };
-        Ok(Decision::of([draft].into_iter().chain(given))
-            .unless([Guard::about(&self.action), anywhere]))
+        let guards = [Guard::about(&self.action), anywhere];
+        Ok(Decision::of([draft].into_iter().chain(sealed.draft))
+            .unless(guards.into_iter().chain(sealed.guard)))
     }
 
     /// Who signed, and whether they may.

@@ -8,7 +8,7 @@ use crate::action::Action;
 use crate::decision::{Decision, Draft, Guard};
 use crate::rejection::Rejection;
 use crate::tenant::Tenant;
-use crate::text::{self, Reason};
+use crate::text::{self, Reason, Sealed};
 
 /// Takes the sender's own proposal back.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -36,8 +36,8 @@ impl Withdraw {
                 action: self.action.clone(),
             });
         }
-        let (reason_digest, given) =
-            text::given(self.reason.as_ref(), &self.action, action.site())?;
+        let (reason_digest, sealed) =
+            text::given(tenant, self.reason.as_ref(), &self.action, action.site())?;
         let draft = Draft::new(
             Withdrawn {
                 action: self.action.clone(),
@@ -45,15 +45,15 @@ impl Withdraw {
             },
             &self.action,
         );
-        Ok(taken_back(draft.at(action.site()), given, &self.action))
+        Ok(taken_back(draft.at(action.site()), sealed, &self.action))
     }
 }
 
 impl Revoke {
     pub(super) fn decide(&self, tenant: &Tenant, _: &Facts) -> Result<Decision, Rejection> {
         let action = open(tenant, &self.action)?;
-        let (reason_digest, given) =
-            text::given(self.reason.as_ref(), &self.action, action.site())?;
+        let (reason_digest, sealed) =
+            text::given(tenant, self.reason.as_ref(), &self.action, action.site())?;
         let draft = Draft::new(
             Revoked {
                 action: self.action.clone(),
@@ -61,7 +61,7 @@ impl Revoke {
             },
             &self.action,
         );
-        Ok(taken_back(draft.at(action.site()), given, &self.action))
+        Ok(taken_back(draft.at(action.site()), sealed, &self.action))
     }
 }
 
@@ -77,6 +77,7 @@ fn open<'a>(tenant: &'a Tenant, id: &ActionId) -> Result<&'a Action, Rejection> 
     }
 }
 
-fn taken_back(draft: Draft, given: Option<Draft>, action: &ActionId) -> Decision {
-    Decision::of([draft].into_iter().chain(given)).unless([Guard::about(action)])
+fn taken_back(draft: Draft, sealed: Sealed, action: &ActionId) -> Decision {
+    let guards = [Guard::about(action)].into_iter().chain(sealed.guard);
+    Decision::of([draft].into_iter().chain(sealed.draft)).unless(guards)
 }

@@ -1,6 +1,7 @@
 //! Taking a backup of a data directory, live or stopped. Nothing in it is written; no lock of it is held.
 
 use std::fs::File;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use countersign_ids::{ChainId, Time};
@@ -48,6 +49,8 @@ pub struct Taken {
     pub bytes_copied: u64,
     /// Earlier backups that were removed because they held what was removed from the ledger since.
     pub backups_removed: u64,
+    /// Earlier backups that could not be asked whether they hold it, and why.
+    pub backups_unread: Vec<String>,
     /// Blobs that were copied.
     pub blobs_copied: u64,
     /// Blobs that could not be copied, because they are damaged or gone, and why.
@@ -89,6 +92,7 @@ pub fn take(
             segments_linked: 0,
             bytes_copied: 0,
             backups_removed: 0,
+            backups_unread: Vec::new(),
             blobs_copied: 0,
             blobs_lost: Vec::new(),
         },
@@ -114,8 +118,13 @@ pub fn take(
     let newest = Backup::read(&job.taken.path)?;
     let mut thinned = Thinned::default();
     for path in before.values().skip(old) {
-        let older = Backup::read(path)?;
-        if holds_removed(&newest, &older, &mut thinned)? {
+        let holds =
+            Backup::read(path).and_then(|older| holds_removed(&newest, &older, &mut thinned));
+        if let Err(error) = &holds {
+            let doubtful = format!("{}: {error}", path.display());
+            job.taken.backups_unread.push(doubtful);
+        }
+        if holds.unwrap_or(false) {
             std::fs::remove_dir_all(path).map_err(failed(path))?;
             job.taken.backups_removed = job.taken.backups_removed.saturating_add(1);
         }
@@ -142,6 +151,20 @@ fn prepare(directory: &Path) -> Result<(), Error> {
     Ok(())
 }
 
+/// The inode, and when it was changed: seconds and nanoseconds.
+type Identity = (u64, i64, i64);
+
+/// Which files the segments are: one that is replaced is another file, and the newest only grows.
+fn files(segments: &[Segment]) -> Result<Vec<Option<Identity>>, Error> {
+    let file = |segment: &Segment| match std::fs::metadata(&segment.path) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(Error::from(failed(&segment.path)(error))),
+        Ok(found) if segment.sealed => Ok(Some((found.ino(), found.ctime(), found.ctime_nsec()))),
+        Ok(found) => Ok(Some((found.ino(), 0, 0))),
+    };
+    segments.iter().map(file).collect()
+}
+
 struct Job<'a> {
     reader: Reader,
     options: &'a Take,
@@ -157,20 +180,24 @@ impl Job<'_> {
         loop {
             self.begin()?;
             let segments = self.reader.segments()?;
+            let files = files(&segments)?;
             let copied = self
                 .segments(&segments, progress)
                 .and_then(|()| self.follow(&segments));
+            // A segment that lost bodies after it was listed may stand in the backup without the event that says why, which is
+            // in a segment behind the listed ones.
+            let moved = self::files(&segments)? != files;
             match copied {
-                Ok(()) => return Ok(()),
-                Err(_) if attempt < ATTEMPTS && self.moved(&segments)? => attempt += 1,
+                Ok(()) if !moved => return Ok(()),
+                Ok(()) | Err(_) if moved && attempt < ATTEMPTS => attempt += 1,
+                Ok(()) => {
+                    let why =
+                        "segments were replaced each time while they were copied; take it again";
+                    return Err(failed(&self.partial)(std::io::Error::other(why)).into());
+                }
                 Err(error) => return Err(error),
             }
         }
-    }
-
-    /// Whether the segments are not those that were listed any more.
-    fn moved(&self, before: &[Segment]) -> Result<bool, Error> {
-        Ok(self.reader.segments()? != before)
     }
 
     /// An empty directory that says which ledger it is of.

@@ -437,7 +437,13 @@ impl Behind {
                 }
                 rewrite::remove_leftovers(&self.dir)
             }
-            Err(error) => Err(error),
+            Err(error) => {
+                // What was copied takes the room that may be what it failed for.
+                if let Err(left) = rewrite::remove_leftovers(&self.dir) {
+                    tracing::warn!(%left, "a copy of the log that failed is left beside it");
+                }
+                Err(error)
+            }
         };
         answer(asked, done);
         Ok(())
