@@ -21,11 +21,14 @@ impl Writer {
         let Some(error) = self.view.board.stopped() else {
             return Ok(());
         };
+        // Where the log's thread has ended too, nothing passes by itself. A writer that panicked does nothing more, and does
+        // not even ask the clock, which may be what panicked.
+        if !matches!(error, Error::Waiting { .. }) {
+            return Err(error);
+        }
         let now = self.clock.steady();
         let early = |tried: Duration| now.saturating_sub(tried) < TRY_EVERY;
-        // Where the log's thread has ended too, nothing passes by itself.
-        let may_pass = matches!(error, Error::Waiting { .. });
-        if !may_pass || self.tried.is_some_and(early) {
+        if self.tried.is_some_and(early) {
             return Err(error);
         }
         self.tried = Some(now);
