@@ -5,7 +5,7 @@ use countersign_evidence::OrDash;
 use countersign_evidence::statement::reason_digest;
 use countersign_ids::{ActionId, DataSubject, Digest, Salt, SiteId};
 
-use crate::decision::{Draft, Guard};
+use crate::decision::{Decision, Draft, Guard};
 use crate::rejection::Rejection;
 use crate::tenant::Tenant;
 
@@ -69,9 +69,16 @@ impl Reason {
 #[derive(Debug, Default)]
 pub(crate) struct Sealed {
     /// The event that holds the words.
-    pub(crate) draft: Option<Draft>,
+    draft: Option<Draft>,
     /// The person: no word is sealed under a name whose key goes.
-    pub(crate) guard: Option<Guard>,
+    guard: Option<Guard>,
+}
+
+impl Sealed {
+    /// A decision to write `draft`, and the words behind it.
+    pub(crate) fn behind(self, draft: Draft) -> Decision {
+        Decision::of([draft].into_iter().chain(self.draft)).unless(self.guard)
+    }
 }
 
 /// The digest that an event carries for a reason, and the sealed event that holds the words.

@@ -146,6 +146,14 @@ fn compare(left: &str, right: &str) -> Ordering {
     }
 }
 
+macro_rules! integers {
+    ($($of:ident $integer:ty),*) => {$(
+        fn $of(self, integer: $integer) -> Result<(), Error> {
+            self.integer(integer)
+        }
+    )*};
+}
+
 impl<'a> ser::Serializer for Writer<'a> {
     type Ok = ();
     type Error = Error;
@@ -161,45 +169,10 @@ impl<'a> ser::Serializer for Writer<'a> {
         self.word(if truth { "true" } else { "false" })
     }
 
-    fn serialize_i8(self, integer: i8) -> Result<(), Error> {
-        self.integer(integer)
-    }
-
-    fn serialize_i16(self, integer: i16) -> Result<(), Error> {
-        self.integer(integer)
-    }
-
-    fn serialize_i32(self, integer: i32) -> Result<(), Error> {
-        self.integer(integer)
-    }
-
-    fn serialize_i64(self, integer: i64) -> Result<(), Error> {
-        self.integer(integer)
-    }
-
-    fn serialize_i128(self, integer: i128) -> Result<(), Error> {
-        self.integer(integer)
-    }
-
-    fn serialize_u8(self, integer: u8) -> Result<(), Error> {
-        self.integer(integer)
-    }
-
-    fn serialize_u16(self, integer: u16) -> Result<(), Error> {
-        self.integer(integer)
-    }
-
-    fn serialize_u32(self, integer: u32) -> Result<(), Error> {
-        self.integer(integer)
-    }
-
-    fn serialize_u64(self, integer: u64) -> Result<(), Error> {
-        self.integer(integer)
-    }
-
-    fn serialize_u128(self, integer: u128) -> Result<(), Error> {
-        self.integer(integer)
-    }
+    integers!(
+        serialize_i8 i8, serialize_i16 i16, serialize_i32 i32, serialize_i64 i64, serialize_i128 i128,
+        serialize_u8 u8, serialize_u16 u16, serialize_u32 u32, serialize_u64 u64, serialize_u128 u128
+    );
 
     fn serialize_f32(self, number: f32) -> Result<(), Error> {
         Err(Error::Number(number.to_string()))
@@ -473,92 +446,4 @@ fn name_of<T: Serialize + ?Sized>(key: &T) -> Result<String, Error> {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::collections::BTreeMap;
-
-    use super::super::to_canonical;
-    use super::*;
-    use serde_json::json;
-
-    /// Every shape that serde knows, with members out of order.
-    #[derive(Serialize)]
-    struct Shapes {
-        z: Option<u8>,
-        unit: (),
-        a: Vec<Shape>,
-        map: BTreeMap<Shape2, i64>,
-        numbers: BTreeMap<u16, bool>,
-        pair: (char, &'static str),
-        newtype: Newtype,
-        #[serde(flatten)]
-        flat: BTreeMap<String, u32>,
-    }
-
-    #[derive(Serialize)]
-    struct Newtype(String);
-
-    #[derive(Serialize, PartialEq, Eq, PartialOrd, Ord)]
-    enum Shape2 {
-        B,
-        A,
-    }
-
-    #[derive(Serialize)]
-    enum Shape {
-        Unit,
-        Newtype(i8),
-        Tuple(u8, u8),
-        Struct { b: u8, a: u8 },
-    }
-
-    #[test]
-    fn every_shape_is_written_as_its_value_is() {
-        let shapes = Shapes {
-            z: None,
-            unit: (),
-            a: vec![
-                Shape::Unit,
-                Shape::Newtype(-1),
-                Shape::Tuple(1, 2),
-                Shape::Struct { b: 1, a: 2 },
-            ],
-            map: BTreeMap::from([(Shape2::B, 1), (Shape2::A, 2)]),
-            numbers: BTreeMap::from([(9, true), (10, false)]),
-            pair: ('"', "\u{1}\u{1f}\u{7f}\n\t\u{8}\u{c}\r\\/é"),
-            newtype: Newtype("\u{1f600}".to_owned()),
-            flat: BTreeMap::from([("q".to_owned(), 1), ("b".to_owned(), 2)]),
-        };
-        let wanted = serde_json_canonicalizer::to_vec(&serde_json::to_value(&shapes).unwrap());
-        let ours = to_canonical(&shapes).unwrap();
-        assert_eq!(
-            String::from_utf8(ours).unwrap(),
-            String::from_utf8(wanted.unwrap()).unwrap()
-        );
-    }
-
-    #[test]
-    fn what_no_reader_would_take_is_not_written() {
-        let flat = |name: &str| {
-            to_canonical(&Shapes {
-                z: None,
-                unit: (),
-                a: Vec::new(),
-                map: BTreeMap::new(),
-                numbers: BTreeMap::new(),
-                pair: ('a', "a"),
-                newtype: Newtype(String::new()),
-                flat: BTreeMap::from([(name.to_owned(), 1)]),
-            })
-        };
-        assert!(flat("y").is_ok());
-        assert_eq!(flat("z"), Err(Error::DuplicateName("z".to_owned())));
-        assert_eq!(
-            to_canonical(&f64::NAN),
-            Err(Error::Number("NaN".to_owned()))
-        );
-        assert!(matches!(to_canonical(&i128::MAX), Err(Error::Number(_))));
-        let deep = (0..limits::JSON_DEPTH_MAX).fold(json!(1), |inner, _| json!([inner]));
-        assert!(to_canonical(&deep).is_ok());
-        assert_eq!(to_canonical(&json!([[deep]])), Err(Error::TooDeep));
-    }
-}
+mod tests;

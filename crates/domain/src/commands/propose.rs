@@ -106,8 +106,7 @@ impl Propose {
         };
         let draft = Draft::new(proposed, &self.action).at(&self.site);
         let guards = [Guard::about(&self.action), site];
-        Ok(Decision::of([draft].into_iter().chain(sealed.draft))
-            .unless(guards.into_iter().chain(sealed.guard)))
+        Ok(sealed.behind(draft).unless(guards))
     }
 
     /// What the chain would say of the action, and the sealed reason.

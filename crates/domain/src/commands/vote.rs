@@ -77,8 +77,7 @@ impl Vote {
             ..Guard::default()
         };
         let guards = [Guard::about(&self.action), anywhere];
-        Ok(Decision::of([draft].into_iter().chain(sealed.draft))
-            .unless(guards.into_iter().chain(sealed.guard)))
+        Ok(sealed.behind(draft).unless(guards))
     }
 
     /// Who signed, and whether they may.

@@ -78,6 +78,5 @@ fn open<'a>(tenant: &'a Tenant, id: &ActionId) -> Result<&'a Action, Rejection> 
 }
 
 fn taken_back(draft: Draft, sealed: Sealed, action: &ActionId) -> Decision {
-    let guards = [Guard::about(action)].into_iter().chain(sealed.guard);
-    Decision::of([draft].into_iter().chain(sealed.draft)).unless(guards)
+    sealed.behind(draft).unless([Guard::about(action)])
 }

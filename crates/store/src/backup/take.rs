@@ -1,7 +1,6 @@
 //! Taking a backup of a data directory, live or stopped. Nothing in it is written; no lock of it is held.
 
 use std::fs::File;
-use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use countersign_ids::{ChainId, Time};
@@ -151,20 +150,6 @@ fn prepare(directory: &Path) -> Result<(), Error> {
     Ok(())
 }
 
-/// The inode, and when it was changed: seconds and nanoseconds.
-type Identity = (u64, i64, i64);
-
-/// Which files the segments are: one that is replaced is another file, and the newest only grows.
-fn files(segments: &[Segment]) -> Result<Vec<Option<Identity>>, Error> {
-    let file = |segment: &Segment| match std::fs::metadata(&segment.path) {
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(Error::from(failed(&segment.path)(error))),
-        Ok(found) if segment.sealed => Ok(Some((found.ino(), found.ctime(), found.ctime_nsec()))),
-        Ok(found) => Ok(Some((found.ino(), 0, 0))),
-    };
-    segments.iter().map(file).collect()
-}
-
 struct Job<'a> {
     reader: Reader,
     options: &'a Take,
@@ -174,30 +159,27 @@ struct Job<'a> {
 }
 
 impl Job<'_> {
-    /// Copies and follows the journal; again if segments were replaced while they were copied.
+    /// Copies and follows the journal; again if segments were replaced while they were copied. One that was sealed meanwhile asks
+    /// for its successor when it is followed, so nothing is missing behind a body that went.
     fn journal(&mut self, progress: &mut dyn FnMut(u64)) -> Result<(), Error> {
         let mut attempt = 1;
         loop {
             self.begin()?;
             let segments = self.reader.segments()?;
-            let files = files(&segments)?;
             let copied = self
                 .segments(&segments, progress)
                 .and_then(|()| self.follow(&segments));
-            // A segment that lost bodies after it was listed may stand in the backup without the event that says why, which is
-            // in a segment behind the listed ones.
-            let moved = self::files(&segments)? != files;
             match copied {
-                Ok(()) if !moved => return Ok(()),
-                Ok(()) | Err(_) if moved && attempt < ATTEMPTS => attempt += 1,
-                Ok(()) => {
-                    let why =
-                        "segments were replaced each time while they were copied; take it again";
-                    return Err(failed(&self.partial)(std::io::Error::other(why)).into());
-                }
+                Ok(()) => return Ok(()),
+                Err(_) if attempt < ATTEMPTS && self.moved(&segments)? => attempt += 1,
                 Err(error) => return Err(error),
             }
         }
+    }
+
+    /// Whether the segments are not those that were listed any more.
+    fn moved(&self, before: &[Segment]) -> Result<bool, Error> {
+        Ok(self.reader.segments()? != before)
     }
 
     /// An empty directory that says which ledger it is of.

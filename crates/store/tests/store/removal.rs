@@ -289,6 +289,44 @@ fn bodies_that_are_removed_are_in_no_byte_any_more_and_everything_verifies() {
     assert_eq!(headers(&restored), headers(&reader));
 }
 
+#[test]
+fn a_backup_holds_the_event_that_explains_what_went_while_it_was_taken() {
+    let dir = tempfile::tempdir().unwrap();
+    let (root, backups) = (dir.path().join("data"), dir.path().join("backups"));
+    let ledger = fresh(&root, options());
+    let reader = Reader::open(&root).unwrap();
+    let mut count = 0;
+    while reader.segments().unwrap().len() < 4 {
+        ledger.append_blocking(remark(count)).unwrap();
+        count += 1;
+    }
+    until_compressed(&root);
+    let listed = reader.segments().unwrap().len();
+    let last = ledger.head(&chain("blog")).unwrap().size - 1;
+    let mut ordered = None;
+    let taken = take(&root, &backups, &taking(&root), &mut |_| {
+        if ordered.is_some() {
+            return;
+        }
+        // The first bytes are copied: the order comes to stand in a segment that was not there when they were listed.
+        while reader.segments().unwrap().len() == listed {
+            ledger.append_blocking(remark(count)).unwrap();
+            count += 1;
+        }
+        ledger.append_blocking(kept("the order")).unwrap();
+        let doomed = doomed(&ledger, 0, last);
+        ledger.remove(&doomed).unwrap();
+        ordered = Some(doomed.ordered.get());
+    })
+    .unwrap();
+    let size = taken.manifest.sizes()[&chain("blog")];
+    assert!(size > ordered.unwrap(), "{size} {ordered:?}");
+    let target = dir.path().join("restored");
+    restore(&backups, &target, &Restore::default(), &mut |_| {}).unwrap();
+    let restored = headers(&Reader::open(&target).unwrap());
+    assert_eq!(headers(&reader)[..restored.len()], restored);
+}
+
 fn remark_after() -> Append {
     let event = NewEvent {
         event_type: EventType::new("remark", "made", 1).unwrap(),
