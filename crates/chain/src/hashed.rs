@@ -1,11 +1,12 @@
 //! One event read and hashed on its own, before it has a place in any chain.
 //!
 //! This is most of the work of following a chain and needs nothing of the events before, so it can be done in any order and
-//! on any thread; [`crate::ChainState::advance`] then compares. Only hashing makes one.
+//! on any thread; [`crate::ChainState::advance`] then compares. Only hashing makes one: of bytes that were read, or of the
+//! bytes that a writer makes of a header and a body.
 
 use crate::merkle::{self, Node};
-use crate::{Body, Header, Record, body_hash, event_hash, header};
-use countersign_ids::EventHash;
+use crate::{Absence, Body, Header, Record, body_hash, event_hash, header};
+use countersign_ids::{BodyHash, EventHash, Salt};
 
 /// An event whose bytes were read as a header and hashed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,6 +26,45 @@ pub struct NoHeader {
     /// What is wrong with it.
     #[source]
     pub source: header::Error,
+}
+
+/// Salt and B, hashed. Only hashing makes one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HashedBody {
+    salt: Salt,
+    bytes: Vec<u8>,
+    hash: BodyHash,
+}
+
+impl HashedBody {
+    /// Hashes a body.
+    #[must_use]
+    pub fn of(salt: Salt, bytes: Vec<u8>) -> Self {
+        Self {
+            hash: body_hash(&salt, &bytes),
+            salt,
+            bytes,
+        }
+    }
+
+    /// B.
+    #[must_use]
+    pub fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    /// What `bodyhash` of its event is.
+    #[must_use]
+    pub const fn hash(&self) -> BodyHash {
+        self.hash
+    }
+
+    /// The same salt with other bytes B.
+    #[must_use]
+    pub fn with(mut self, change: impl FnOnce(&mut Vec<u8>)) -> Self {
+        change(&mut self.bytes);
+        Self::of(self.salt, self.bytes)
+    }
 }
 
 impl Hashed {
@@ -47,6 +87,42 @@ impl Hashed {
             body_fits,
             record,
         })
+    }
+
+    /// Writes E of a header, which names the hash of this body whatever it named before, and hashes it.
+    ///
+    /// The header must be one that [`Header::parse`] would read again.
+    #[must_use]
+    pub fn made(mut header: Header, body: HashedBody) -> Self {
+        header.bodyhash = body.hash;
+        let bytes = header.to_bytes();
+        debug_assert_eq!(Header::parse(&bytes).as_ref(), Ok(&header), "it reads back");
+        Self {
+            hash: event_hash(&bytes),
+            header,
+            body_fits: true,
+            record: Record {
+                header: bytes,
+                body: Body::Present {
+                    salt: body.salt,
+                    bytes: body.bytes,
+                },
+            },
+        }
+    }
+
+    /// The same event without its body: E stays as it is, and so does its hash.
+    #[must_use]
+    pub fn without_body(&self, reason: Absence) -> Self {
+        Self {
+            header: self.header.clone(),
+            hash: self.hash,
+            body_fits: true,
+            record: Record {
+                header: self.record.header.clone(),
+                body: Body::Absent(reason),
+            },
+        }
     }
 
     /// Its attributes.
@@ -73,13 +149,18 @@ impl Hashed {
         self.body_fits
     }
 
+    /// B, where it is present.
+    #[must_use]
+    pub fn body(&self) -> Option<&[u8]> {
+        match &self.record.body {
+            Body::Present { bytes, .. } => Some(bytes),
+            Body::Absent(_) => None,
+        }
+    }
+
     /// Its bytes.
     #[must_use]
     pub const fn record(&self) -> &Record {
         &self.record
-    }
-
-    pub(crate) fn into_parts(self) -> (Header, EventHash, Record) {
-        (self.header, self.hash, self.record)
     }
 }

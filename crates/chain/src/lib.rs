@@ -20,7 +20,7 @@ pub use hash::{
     CommandKey, body_hash, body_key_commitment, command_id, event_hash, genesis_hash, ledger_id,
     request_digest, sha256,
 };
-pub use hashed::{Hashed, NoHeader};
+pub use hashed::{Hashed, HashedBody, NoHeader};
 pub use header::Header;
 pub use link::{Broken, ChainState, Verified};
 pub use record::{Absence, Body, Record};

@@ -3,7 +3,7 @@
 //! Pure: bytes in, verdict out. What an event means is `events`; where it is kept is `store`. Rules of docs/format.md
 //! sections 1 and 2. Following is the only way to a [`Verified`] event, for the writer's recovery and the auditor alike.
 
-use crate::{Body, Hashed, Header, Record, genesis_hash, header};
+use crate::{Hashed, Header, Record, genesis_hash, header};
 use countersign_ids::{
     ChainId, CommandId, EventHash, Family, LedgerId, PlatformHead, Sequence, Time,
 };
@@ -25,44 +25,37 @@ pub struct ChainState {
 
 /// An event whose bytes hash to what its chain says, in its place. Only [`ChainState::follow`] makes one.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Verified {
-    header: Header,
-    hash: EventHash,
-    record: Record,
-}
+pub struct Verified(Hashed);
 
 impl Verified {
     /// Its attributes.
     #[must_use]
     pub const fn header(&self) -> &Header {
-        &self.header
+        self.0.header()
     }
 
     /// The hash of E.
     #[must_use]
     pub const fn hash(&self) -> EventHash {
-        self.hash
+        self.0.hash()
     }
 
     /// Its bytes.
     #[must_use]
     pub const fn record(&self) -> &Record {
-        &self.record
+        self.0.record()
     }
 
     /// B, where it is present.
     #[must_use]
     pub fn body(&self) -> Option<&[u8]> {
-        match &self.record.body {
-            Body::Present { bytes, .. } => Some(bytes),
-            Body::Absent(_) => None,
-        }
+        self.0.body()
     }
 
-    /// Gives up the proof and returns the parts.
+    /// Gives up the proof of its place and keeps that of its hashes.
     #[must_use]
-    pub fn into_parts(self) -> (Header, EventHash, Record) {
-        (self.header, self.hash, self.record)
+    pub fn into_hashed(self) -> Hashed {
+        self.0
     }
 }
 
@@ -156,12 +149,7 @@ impl ChainState {
             source: error.source,
         })?;
         self.advance(&hashed)?;
-        let (header, hash, record) = hashed.into_parts();
-        Ok(Verified {
-            header,
-            hash,
-            record,
-        })
+        Ok(Verified(hashed))
     }
 
     /// The same for an event that was hashed already.
@@ -277,7 +265,7 @@ impl ChainState {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::body_hash;
+    use crate::{Body, HashedBody, body_hash};
     use countersign_ids::{Actor, AuthType, EventType, Retention, Salt};
 
     fn header(state: &ChainState, family: &str) -> Header {
@@ -351,6 +339,18 @@ mod tests {
             state,
             "a snapshot restores it"
         );
+    }
+
+    #[test]
+    fn what_is_made_is_what_is_read_with_and_without_its_body() {
+        let body = HashedBody::of(Salt::from_bytes([7; 16]), b"{\"a\":0}".to_vec());
+        let body = body.with(|bytes| bytes.copy_from_slice(b"{\"a\":1}"));
+        let made = Hashed::made(header(&chain(3), "site"), body);
+        assert_eq!(made.body(), Some(b"{\"a\":1}".as_slice()));
+        for made in [made.without_body(crate::Absence::Erased), made] {
+            assert_eq!(Hashed::of(made.record().clone()).unwrap(), made);
+            chain(3).advance(&made).unwrap();
+        }
     }
 
     #[track_caller]

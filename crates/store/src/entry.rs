@@ -2,77 +2,66 @@
 
 use std::sync::Arc;
 
-use countersign_chain::{Body, Header, Record, Verified, body_hash, event_hash, genesis_hash};
+use countersign_chain::{Hashed, Header, Record, Verified, genesis_hash};
 use countersign_ids::{ChainId, EventHash, LedgerId, Sequence};
 
 use crate::Error;
 
 /// One event; cheap to clone. Its header follows the formats, and a body that is present is the one that the header names.
 #[derive(Debug, Clone)]
-pub struct Entry(Arc<Stored>);
-
-#[derive(Debug)]
-struct Stored {
-    header: Header,
-    hash: EventHash,
-    record: Record,
-}
+pub struct Entry(Arc<Hashed>);
 
 impl Entry {
-    /// Parts that were made together, or that verification took apart.
-    pub(crate) fn from_parts(header: Header, hash: EventHash, record: Record) -> Self {
-        Self(Arc::new(Stored {
-            header,
-            hash,
-            record,
-        }))
+    /// An event that was hashed; its place in its chain is for whoever follows the chain.
+    pub(crate) fn of(hashed: Hashed) -> Self {
+        Self(Arc::new(hashed))
+    }
+
+    /// What following its chain takes.
+    pub(crate) fn hashed(&self) -> &Hashed {
+        &self.0
     }
 
     /// An event whose place in its chain was verified.
     #[must_use]
     pub fn from_verified(verified: Verified) -> Self {
-        let (header, hash, record) = verified.into_parts();
-        Self::from_parts(header, hash, record)
+        Self::of(verified.into_hashed())
     }
 
     /// The attributes of E.
     #[must_use]
     pub fn header(&self) -> &Header {
-        &self.0.header
+        self.0.header()
     }
 
     /// The hash of E.
     #[must_use]
     pub fn hash(&self) -> EventHash {
-        self.0.hash
+        self.0.hash()
     }
 
     /// The bytes: E, and salt and B or why they are absent.
     #[must_use]
     pub fn record(&self) -> &Record {
-        &self.0.record
+        self.0.record()
     }
 
     /// Where it stands in its chain.
     #[must_use]
     pub fn sequence(&self) -> Sequence {
-        self.0.header.sequence
+        self.0.header().sequence
     }
 
     /// B, if it is there; sealed when the event is personal.
     #[must_use]
     pub fn body(&self) -> Option<&[u8]> {
-        match &self.0.record.body {
-            Body::Present { bytes, .. } => Some(bytes),
-            Body::Absent(_) => None,
-        }
+        self.0.body()
     }
 }
 
 impl From<Verified> for Entry {
     fn from(verified: Verified) -> Self {
-        let (header, hash, record) = verified.into_parts();
-        Self::from_parts(header, hash, record)
+        Self::from_verified(verified)
     }
 }
 
@@ -95,21 +84,19 @@ pub(crate) fn verify_run(
             sequence: Sequence::new(sequence),
             reason: reason.to_owned(),
         };
-        let header = Header::parse(&record.header).map_err(|error| broken(&error.to_string()))?;
+        let hashed = Hashed::of(record).map_err(|error| broken(&error.source.to_string()))?;
+        let header = hashed.header();
         if header.chain != *chain || header.ledger != *ledger || header.sequence.get() != sequence {
             return Err(broken("another event stands here"));
         }
         if previous.is_some_and(|hash| hash != header.prevhash) {
             return Err(broken("it does not link to the event before"));
         }
-        if let Body::Present { salt, bytes } = &record.body
-            && body_hash(salt, bytes) != header.bodyhash
-        {
+        if !hashed.body_fits() {
             return Err(broken("the body is not the one that the header names"));
         }
-        let hash = event_hash(&record.header);
-        previous = Some(hash);
-        entries.push(Entry::from_parts(header, hash, record));
+        previous = Some(hashed.hash());
+        entries.push(Entry::of(hashed));
     }
     Ok(entries)
 }

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::{Arc, RwLock};
 
-use countersign_chain::{Header, event_hash};
+use countersign_chain::Hashed;
 use countersign_ids::{ChainId, LedgerId, Sequence};
 use tokio::sync::watch;
 
@@ -287,11 +287,11 @@ fn read_events(view: &View, frame: &Frame, footer: &mut Footer) -> Result<What, 
         record::decode(&frame.payload).ok_or_else(|| damaged(frame, "its events are malformed"))?;
     let mut entries = Vec::with_capacity(records.len());
     for record in records {
-        let header =
-            Header::parse(&record.header).map_err(|error| damaged(frame, &error.to_string()))?;
-        let hash = event_hash(&record.header);
-        footer.event(&header.chain, header.sequence, hash);
-        entries.push(Entry::from_parts(header, hash, record));
+        let hashed =
+            Hashed::of(record).map_err(|error| damaged(frame, &error.source.to_string()))?;
+        let header = hashed.header();
+        footer.event(&header.chain, header.sequence, hashed.hash());
+        entries.push(Entry::of(hashed));
     }
     let first = entries
         .first()

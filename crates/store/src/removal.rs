@@ -10,7 +10,7 @@ use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::{Arc, PoisonError, mpsc};
 
-use countersign_chain::{Absence, Body, Header, Record};
+use countersign_chain::{Absence, Header};
 use countersign_events::retention::{Range as Events, RowsDigest};
 use countersign_ids::{ChainId, DataSubject, Retention, Sequence};
 use serde::{Deserialize, Serialize};
@@ -83,13 +83,7 @@ impl Doomed {
     /// The event without its body, if it has one and that is to go.
     pub(crate) fn without_body(&self, entry: &Entry) -> Option<Entry> {
         let goes = entry.body().is_some() && self.removes(entry.header());
-        goes.then(|| {
-            let record = Record {
-                header: entry.record().header.clone(),
-                body: Body::Absent(Absence::Expired),
-            };
-            Entry::from_parts(entry.header().clone(), entry.hash(), record)
-        })
+        goes.then(|| Entry::of(entry.hashed().without_body(Absence::Expired)))
     }
 
     fn removes(&self, header: &Header) -> bool {

@@ -287,10 +287,11 @@ impl Behind {
         if followed.damaged.is_some() {
             return Ok(());
         }
-        // INVARIANT: nothing reaches a projection before its bytes, hash and link were verified.
+        // INVARIANT: nothing reaches a projection before its bytes, hash and link were verified. An entry was hashed when it was
+        // made, by the writer of the bytes that became durable or by whoever read them; the rest is compared here.
         let before = (entries.len() > 1).then(|| followed.state.clone());
         for entry in entries {
-            if let Err(broken) = followed.state.follow(entry.record()) {
+            if let Err(broken) = followed.state.advance(entry.hashed()) {
                 // A command is taken in whole or not at all.
                 followed.state = before.unwrap_or_else(|| followed.state.clone());
                 let (at, reason) = (entry.sequence(), broken.to_string());

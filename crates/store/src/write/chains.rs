@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use countersign_chain::{Body, ChainState, Header, Record, event_hash, genesis_hash};
+use countersign_chain::{ChainState, Hashed, Header, genesis_hash};
 use countersign_ids::{EventHash, Family, LedgerId, PlatformHead, Sequence, Time};
 use serde::{Deserialize, Serialize};
 
@@ -141,7 +141,7 @@ impl Appender {
             .copied()
             .unwrap_or_default();
         if let Some(place) = event.backlink.take() {
-            event.name_before(place, self.head);
+            event = event.name_before(place, self.head);
         }
         let (bodykey, datasubject) = event.sealed.unzip();
         let header = Header {
@@ -156,7 +156,7 @@ impl Appender {
             sequence: Sequence::new(self.size),
             familysequence: Sequence::new(familysequence),
             prevhash: self.head,
-            bodyhash: event.body_hash,
+            bodyhash: event.body.hash(),
             bodykey,
             datasubject,
             actor: append.actor.clone(),
@@ -168,8 +168,8 @@ impl Appender {
             traceparent: append.traceparent.clone(),
             ownerepoch: None,
         };
-        let bytes = header.to_bytes();
-        let hash = event_hash(&bytes);
+        let made = Hashed::made(header, event.body);
+        let header = made.header();
         self.recent.push(event.seen);
         if let Some(next) = self.families.get_mut(header.event_type.family()) {
             *next = familysequence.saturating_add(1);
@@ -177,17 +177,10 @@ impl Appender {
             self.families.insert(header.event_type.family().clone(), 1);
         }
         self.size = self.size.saturating_add(1);
-        self.head = hash;
+        self.head = made.hash();
         self.time = moment.time;
         self.platformhead = platformhead.or(self.platformhead);
-        let record = Record {
-            header: bytes,
-            body: Body::Present {
-                salt: event.salt,
-                bytes: event.body,
-            },
-        };
-        Entry::from_parts(header, hash, record)
+        Entry::of(made)
     }
 
     pub(crate) const fn size(&self) -> u64 {

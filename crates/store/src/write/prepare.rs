@@ -5,10 +5,10 @@
 use std::ops::Range;
 
 use countersign_chain::header::{check_text, names_platform, source};
-use countersign_chain::{body_hash, command_id, json};
+use countersign_chain::{HashedBody, command_id, json};
 use countersign_ids::{
-    Actor, AuthType, BodyHash, BodyKey, ChainId, CommandId, DataSubject, EventHash, EventId,
-    EventType, LedgerId, RequestDigest, Retention, Salt, SiteId, SubjectRef, Time, limits,
+    Actor, AuthType, BodyKey, ChainId, CommandId, DataSubject, EventHash, EventId, EventType,
+    LedgerId, RequestDigest, Retention, Salt, SiteId, SubjectRef, Time, limits,
 };
 
 use super::lanes::Asker;
@@ -65,9 +65,7 @@ pub(crate) struct PreparedEvent {
     pub(crate) site: Option<SiteId>,
     pub(crate) retention: Retention,
     pub(crate) id: EventId,
-    pub(crate) salt: Salt,
-    pub(crate) body: Vec<u8>,
-    pub(crate) body_hash: BodyHash,
+    pub(crate) body: HashedBody,
     pub(crate) sealed: Option<(BodyKey, DataSubject)>,
     pub(crate) platformhead: Stamp,
     pub(crate) valid: Option<(Time, Time)>,
@@ -79,11 +77,13 @@ pub(crate) struct PreparedEvent {
 
 impl PreparedEvent {
     /// Puts the hash of the event before it into the place that its body keeps for that.
-    pub(crate) fn name_before(&mut self, place: Range<usize>, hash: EventHash) {
-        if let Some(bytes) = self.body.get_mut(place) {
-            bytes.copy_from_slice(hash.to_string().as_bytes());
-            self.body_hash = body_hash(&self.salt, &self.body);
-        }
+    pub(crate) fn name_before(mut self, place: Range<usize>, hash: EventHash) -> Self {
+        self.body = self.body.with(|body| {
+            if let Some(bytes) = body.get_mut(place) {
+                bytes.copy_from_slice(hash.to_string().as_bytes());
+            }
+        });
+        self
     }
 }
 
@@ -135,11 +135,11 @@ pub(crate) fn prepare(tools: &Tools<'_>, append: Append) -> Result<Prepared, Err
             event.backlink =
                 Some(backlink(index, &event).map_err(|reason| refused(index, reason))?);
         }
-        if event.body.len() > limits::BODY_BYTES_MAX {
+        if event.body.bytes().len() > limits::BODY_BYTES_MAX {
             return Err(refused(index, "the body is larger than 256 KiB"));
         }
         bytes = bytes
-            .saturating_add(event.body.len())
+            .saturating_add(event.body.bytes().len())
             .saturating_add(AROUND_BODY_BYTES);
         if bytes > PAYLOAD_BYTES_MAX {
             return Err(refused(index, "the command is larger than a frame can be"));
@@ -204,9 +204,7 @@ fn prepare_event(
         site: event.site,
         retention: event.retention,
         id,
-        salt,
-        body_hash: body_hash(&salt, &body),
-        body,
+        body: HashedBody::of(salt, body),
         sealed,
         platformhead: event.platformhead,
         valid: event.valid,
@@ -217,9 +215,10 @@ fn prepare_event(
 /// Where the body of an event says that the hash of the event before it comes.
 fn backlink(index: usize, event: &PreparedEvent) -> Result<Range<usize>, &'static str> {
     let wanted = HASH_TO_COME.to_string().into_bytes();
-    let mut places = (0..event.body.len()).filter(|at| {
+    let mut places = (0..event.body.bytes().len()).filter(|at| {
         event
             .body
+            .bytes()
             .get(*at..)
             .is_some_and(|rest| rest.starts_with(&wanted))
     });
