@@ -8,6 +8,8 @@ mod backup;
 #[cfg(test)]
 mod bad_input;
 #[cfg(test)]
+mod damage;
+#[cfg(test)]
 mod deploy;
 #[cfg(test)]
 mod doctor;

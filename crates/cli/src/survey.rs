@@ -20,9 +20,10 @@ pub(crate) struct Survey {
     pub(crate) events: u64,
     /// Behind the last frame that was read.
     pub(crate) position: Position,
-    /// How it ends; none where it is damaged.
+    /// How it ends; none where that cannot be told.
     pub(crate) end: Option<End>,
-    pub(crate) damage: Option<String>,
+    /// What is damaged, with its position; what follows it was read all the same.
+    pub(crate) damage: Vec<String>,
     pub(crate) chains: BTreeMap<ChainId, Chain>,
     /// Records whose header names no chain of a ledger.
     pub(crate) nameless: u64,
@@ -71,7 +72,7 @@ impl Survey {
             events: 0,
             position: Position::ZERO,
             end: None,
-            damage: None,
+            damage: Vec::new(),
             chains: BTreeMap::new(),
             nameless: 0,
             statements: Vec::new(),
@@ -84,11 +85,12 @@ impl Survey {
     /// Reads a whole journal.
     pub(crate) fn of(reader: &Reader, progress: &Progress) -> Result<Self, Error> {
         let mut survey = Self::new(reader.description().ledger);
-        survey.read(reader.journal()?, progress)?;
+        survey.read(reader.journal_over_damage()?, progress)?;
         Ok(survey)
     }
 
     fn read(&mut self, mut items: Items, progress: &Progress) -> Result<(), Error> {
+        let mut unread = false;
         for item in &mut items {
             match item {
                 Ok(Item::Events { position, records }) => {
@@ -105,12 +107,17 @@ impl Survey {
                     self.position = position;
                     self.checkpoint(&chain, note);
                 }
-                Err(Error::Damaged(error)) => self.damage = Some(error.to_string()),
+                Err(Error::Damaged(error)) => {
+                    self.damage.push(error.to_string());
+                    unread = true;
+                }
                 Err(error) => return Err(error),
             }
             progress.at(self.position.get());
         }
-        if self.damage.is_none() {
+        let left_out = items.damage().iter().map(ToString::to_string);
+        self.damage.extend(left_out);
+        if !unread {
             let end = items.end();
             self.position = end.position;
             self.end = Some(end);

@@ -328,6 +328,9 @@ async fn keep_checkpoints(inner: Arc<Inner>) {
         }
         let mut signed = true;
         for (chain, _) in inner.ledger.chains() {
+            if inner.ledger.is_damaged(&chain) {
+                continue;
+            }
             if let Err(error) = inner.checkpoint(&chain).await {
                 signed = false;
                 report(&error);

@@ -1,6 +1,6 @@
 //! Whether commands are taken, and what an operator should know: the answer of `/readyz`.
 
-use countersign_store::codes::{CLOCK_JUMPED, DISK_FULL};
+use countersign_store::codes::{CLOCK_JUMPED, DAMAGE_LEFT, DISK_FULL};
 
 use crate::model::Readiness;
 use crate::{Error, Service};
@@ -32,6 +32,9 @@ impl Service {
         let ready = problems.is_empty();
         if let Some(reason) = &ledger.log_waits {
             problems.push((DISK_FULL, format!("the log waits for room: {reason}")));
+        }
+        for damage in &ledger.damage {
+            problems.push((DAMAGE_LEFT, damage.to_string()));
         }
         for (chain, (sequence, reason)) in &ledger.damaged {
             let damaged = countersign_store::Error::ChainDamaged {

@@ -261,18 +261,36 @@ impl Inner {
     /// Opens what a crash left announced and not opened.
     pub(crate) async fn open_announced(&self) -> Result<(), Error> {
         for tenant in self.tenant_ids()? {
-            self.open_tenant(&tenant).await?;
-            self.note_platform(&tenant).await?;
+            let opened = self.open_tenant(&tenant).await;
+            self.unless_damaged(&tenant, opened)?;
         }
-        Ok(())
+        self.note_everywhere().await
     }
 
     /// Restates in every tenant what it does not know of the platform yet.
     pub(crate) async fn note_everywhere(&self) -> Result<(), Error> {
         for tenant in self.tenant_ids()? {
-            self.note_platform(&tenant).await?;
+            let noted = self.note_platform(&tenant).await;
+            self.unless_damaged(&tenant, noted)?;
         }
         Ok(())
+    }
+
+    /// What fails in a tenant whose chain is damaged keeps nobody else from anything: the damage itself is named elsewhere.
+    fn unless_damaged(&self, tenant: &TenantId, done: Result<(), Error>) -> Result<(), Error> {
+        match done {
+            Err(error) if self.is_damaged(tenant) => {
+                tracing::warn!(%tenant, %error, "the tenant's chain is damaged; the others go on");
+                Ok(())
+            }
+            other => other,
+        }
+    }
+
+    fn is_damaged(&self, tenant: &TenantId) -> bool {
+        [tenant.chain(), tenant.beats()]
+            .iter()
+            .any(|chain| self.ledger.is_damaged(chain))
     }
 
     /// Restates in a tenant what it does not know of the platform yet: from there on it decides there.

@@ -36,6 +36,8 @@ codes! {
     DAMAGED = "ledger-damaged", "bytes of the journal are not what was written";
     /// See [`crate::Error::ChainDamaged`].
     CHAIN_DAMAGED = "chain-damaged", "an event of one chain is not what was written";
+    /// See [`crate::Status::damage`].
+    DAMAGE_LEFT = "damage-left", "a part of the data directory is damaged, and nothing healed it";
     /// See [`crate::Error::Foreign`].
     FOREIGN = "not-a-ledger", "the directory does not hold a ledger that this program can open";
     /// See [`crate::Error::Exists`].

@@ -438,6 +438,12 @@ impl Ledger {
         status
     }
 
+    /// Whether a chain does not verify, and so is read-only.
+    #[must_use]
+    pub fn is_damaged(&self, chain: &ChainId) -> bool {
+        self.view.board.damaged(chain).is_some()
+    }
+
     /// Takes the last step back of the clock, to write it down as an event.
     pub fn take_stepped_back(&self) -> Option<SteppedBack> {
         self.view.board.with(|status| status.stepped_back.take())

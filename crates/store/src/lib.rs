@@ -24,8 +24,10 @@
 //!   served until the new ones reach as far; killed in between, it goes on at the next start.
 //! - **A removal is interrupted.** Each segment is before or after, and so is the log; doing it again does the rest
 //!   ([`Ledger::remove`]).
-//! - **The journal is damaged** where it was durable. Nothing is cut and nothing is opened ([`Error::Damaged`]). An event that
-//!   does not verify makes its chain read-only, by name; the other chains go on.
+//! - **The journal is damaged** where it was durable. Nothing is cut. Opening goes on behind it, and says where it is
+//!   ([`Status::damage`]). A chain that lost an event by it, or one of whose events does not verify, is read-only, by name; the
+//!   other chains go on. Where it cannot be told which chains lost something, all are read-only. A journal that lost its end,
+//!   or a whole segment of which nothing is left behind it, is not opened ([`Error::Damaged`]).
 //! - **A second process** opens the directory: [`Error::Locked`], and nothing was touched.
 
 mod append;
@@ -36,6 +38,7 @@ mod blobs_together;
 pub mod clock;
 pub mod codes;
 mod cost;
+mod damage;
 mod disk;
 mod entropy;
 mod entry;
@@ -64,6 +67,7 @@ pub use audit::Audit;
 pub use blobs::Blobs;
 pub use codes::CODES;
 pub use cost::RebuildCost;
+pub use damage::{Damage, Place};
 pub use disk::Disk;
 #[cfg(feature = "faults")]
 pub use disk::simulated as faults;

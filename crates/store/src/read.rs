@@ -9,9 +9,10 @@ use countersign_chain::Record;
 use countersign_ids::{ChainId, Digest};
 
 use crate::journal::frame::take;
-use crate::journal::scan::{self, Scan};
+use crate::journal::hole::Hole;
+use crate::journal::scan::{self, Scan, Step};
 use crate::journal::{Kind, record};
-use crate::{Blobs, Description, Error, Layout, Position};
+use crate::{Blobs, Damage, Description, Error, Layout, Position};
 
 pub use crate::journal::record::Stored;
 pub use crate::journal::scan::{End, Torn};
@@ -172,6 +173,20 @@ impl Reader {
         self.journal_from(Position::ZERO)
     }
 
+    /// The journal from its beginning, over what is damaged in it; [`Items::damage`] says then what was left out.
+    pub fn journal_over_damage(&self) -> Result<Items, Error> {
+        let (disk, dir) = (self.layout.disk(), self.layout.journal());
+        let scan = Scan::over_damage(disk, &dir, Position::ZERO, Position::ZERO)?;
+        Ok(Items(Frames {
+            scan,
+            over: true,
+            damage: Vec::new(),
+            from: Position::ZERO,
+            until: None,
+            ended: false,
+        }))
+    }
+
     /// The journal from `position`, which is where an [`Item`] ended or the beginning.
     pub fn journal_from(&self, position: Position) -> Result<Items, Error> {
         Ok(Items(self.frames_from(position, None)?))
@@ -187,6 +202,8 @@ impl Reader {
         )?;
         Ok(Frames {
             scan,
+            over: false,
+            damage: Vec::new(),
             from,
             until,
             ended: false,
@@ -233,6 +250,12 @@ impl Items {
     pub fn end(&self) -> End {
         self.0.end()
     }
+
+    /// What was damaged and left out so far; none unless it goes over damage.
+    #[must_use]
+    pub fn damage(&self) -> &[Damage] {
+        &self.0.damage
+    }
 }
 
 impl Iterator for Items {
@@ -247,6 +270,9 @@ impl Iterator for Items {
 #[derive(Debug)]
 pub struct Frames {
     scan: Scan,
+    /// Whether damage is noted and left out, or an error.
+    over: bool,
+    damage: Vec<Damage>,
     from: Position,
     until: Option<Position>,
     ended: bool,
@@ -260,24 +286,33 @@ impl Frames {
     }
 
     fn frame(&mut self) -> Result<Option<Frame>, Error> {
-        while let Some(frame) = self.scan.next_frame()? {
+        while let Some(step) = self.scan.next_step()? {
+            let frame = match step {
+                Step::Frame(frame) => frame,
+                Step::Hole(hole) => {
+                    self.leave_out(&hole)?;
+                    continue;
+                }
+            };
             if self.until.is_some_and(|until| frame.position >= until) {
                 return Ok(None);
             }
             if frame.position < self.from {
                 continue;
             }
-            let damaged = |what: &str| scan::Error::Damaged {
-                at: frame.position,
+            let malformed = |what: &str| Hole {
+                from: frame.position,
+                to: frame.end,
                 what: what.to_owned(),
             };
             let position = frame.end;
             match frame.head.kind {
                 Kind::Events => {
-                    let payload = frame.payload;
-                    if !record::is_whole(&payload) {
-                        return Err(damaged("the events of a frame are malformed").into());
+                    if !record::is_whole(&frame.payload) {
+                        self.leave_out(&malformed("the events of a frame are malformed"))?;
+                        continue;
                     }
+                    let payload = frame.payload;
                     return Ok(Some(Frame::Events(Events { position, payload })));
                 }
                 Kind::Checkpoint => {
@@ -288,25 +323,32 @@ impl Frames {
                         part().and_then(|chain| chain.parse().ok()),
                         part().map(str::to_owned),
                     );
-                    let both = chain
-                        .zip(note)
-                        .ok_or_else(|| damaged("a checkpoint is malformed"))?;
+                    let Some((chain, note)) = chain.zip(note) else {
+                        self.leave_out(&malformed("a checkpoint is malformed"))?;
+                        continue;
+                    };
                     return Ok(Some(Frame::Checkpoint {
                         position,
-                        chain: both.0,
-                        note: both.1,
+                        chain,
+                        note,
                     }));
                 }
                 Kind::Footer | Kind::Closed => {}
                 Kind::Prepared | Kind::Committed | Kind::Voided => {
-                    return Err(damaged(
-                        "a frame of a replicated ledger, which this program cannot read",
-                    )
-                    .into());
+                    let what = "a frame of a replicated ledger, which this program cannot read";
+                    return Err(malformed(what).error().into());
                 }
             }
         }
         Ok(None)
+    }
+
+    fn leave_out(&mut self, hole: &Hole) -> Result<(), Error> {
+        if !self.over {
+            return Err(hole.error().into());
+        }
+        self.damage.push(Damage::of_hole(hole, Vec::new()));
+        Ok(())
     }
 }
 

@@ -1,8 +1,9 @@
 //! Opening: the log as far as it can be trusted, then the part of the journal that it lacks, through the code that a running
 //! ledger runs.
 //!
-//! The log is set aside, out loud, when it does not open, does not verify, or does not belong to this journal. A log that
-//! reaches further than the journal means that the journal lost something durable: that is damage, and nothing is opened.
+//! The log is set aside, out loud, when it does not open, does not verify, or does not belong to this journal. Damage in the
+//! journal is gone over, by name, and whoever lost something by it is read-only. A log that reaches further than the journal
+//! means that the journal lost its end: then nothing is opened.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -14,7 +15,8 @@ use tokio::sync::watch;
 
 use crate::disk::Disk;
 use crate::journal::footer::Footer;
-use crate::journal::scan::{self, End, Frame, Scan};
+use crate::journal::hole::Hole;
+use crate::journal::scan::{self, End, Frame, Scan, Step};
 use crate::journal::segment::{Journal, Placed, harden};
 use crate::journal::{Kind, frame, record};
 use crate::log::behind::Behind;
@@ -24,7 +26,7 @@ use crate::log::{Log, forget_damage, is_marked_damaged, open};
 use crate::status::Board;
 use crate::view::{Chain, View};
 use crate::write::chains::{Appender, Marks};
-use crate::{Blobs, Checkpoint, Description, Entry, Error, Layout, Options, Position};
+use crate::{Blobs, Checkpoint, Damage, Description, Entry, Error, Layout, Options, Position};
 
 /// A ledger that is open and up to date, before its threads run.
 #[derive(Debug)]
@@ -111,15 +113,61 @@ fn replay(
     behind: &mut Behind,
     from: Position,
 ) -> Result<(End, Footer), Error> {
-    let mut scan = Scan::new(layout.disk(), &layout.journal(), from, from)?;
+    let mut scan = Scan::over_damage(layout.disk(), &layout.journal(), from, from)?;
     let mut footer = Footer::default();
-    while let Some(frame) = scan.next_frame()? {
-        let written = read_frame(view, &frame, &mut footer)?;
-        if frame.position >= from && frame.head.kind != Kind::Closed {
-            behind.absorb_recovered(&written)?;
+    while let Some(step) = scan.next_step()? {
+        let frame = match step {
+            Step::Frame(frame) => frame,
+            Step::Hole(hole) => {
+                lost(layout, view, behind, &hole, from)?;
+                continue;
+            }
+        };
+        match read_frame(view, &frame, &mut footer) {
+            Ok(written) if frame.position >= from && frame.head.kind != Kind::Closed => {
+                behind.absorb_recovered(&written)?;
+            }
+            Ok(_) => {}
+            Err(Unreadable::Malformed(what)) => {
+                let hole = Hole {
+                    from: frame.position,
+                    to: frame.end,
+                    what,
+                };
+                lost(layout, view, behind, &hole, from)?;
+            }
+            Err(other) => return Err(other.at(&frame)),
         }
     }
     Ok((scan.end(), footer))
+}
+
+/// What stood in a hole is lost where the log does not have it: the chains that its bytes name are read-only, or all that there
+/// are if they name none.
+fn lost(
+    layout: &Layout,
+    view: &View,
+    behind: &mut Behind,
+    hole: &Hole,
+    from: Position,
+) -> Result<(), Error> {
+    let mut chains = Vec::new();
+    if hole.to > from {
+        let named = hole.chains(layout.disk(), &layout.journal())?;
+        let all = || view.all().into_iter().map(|chain| chain.id.clone());
+        chains = if named.is_empty() {
+            all().collect()
+        } else {
+            named.into_iter().collect()
+        };
+    }
+    let damage = Damage::of_hole(hole, chains);
+    let reason = format!("what came next is lost with {damage}");
+    for chain in &damage.chains {
+        behind.lose_next(&known(view, chain), &reason);
+    }
+    view.board.damage_left(damage);
+    Ok(())
 }
 
 /// How the journal of a ledger that is open ends at `durable`, and what its last segment holds; everything up to there is
@@ -134,15 +182,22 @@ pub(crate) fn last_segment(
         position: last.map_or(Position::ZERO, |segment| segment.base),
         ..End::default()
     };
-    let mut scan = Scan::new(disk, dir, end.position, durable)?;
+    let mut scan = Scan::over_damage(disk, dir, end.position, durable)?;
     let mut footer = Footer::default();
     while end.position < durable {
-        let Some(frame) = scan.next_frame()? else {
-            break;
-        };
-        end.sealed = frame.head.kind == Kind::Footer;
-        end.position = frame.end;
-        read_frame(view, &frame, &mut footer)?;
+        match scan.next_step()? {
+            Some(Step::Frame(frame)) => {
+                end.sealed = frame.head.kind == Kind::Footer;
+                end.position = frame.end;
+                match read_frame(view, &frame, &mut footer) {
+                    // It was named when the ledger was opened.
+                    Ok(_) | Err(Unreadable::Malformed(_)) => {}
+                    Err(other) => return Err(other.at(&frame)),
+                }
+            }
+            Some(Step::Hole(hole)) => end.position = hole.to,
+            None => break,
+        }
     }
     if end.position != durable {
         let what = format!("no frame ends at {durable}, where one did");
@@ -249,7 +304,7 @@ fn verified(
 }
 
 /// Takes a frame apart into what the log takes in. Unknown chains become known.
-fn read_frame(view: &View, frame: &Frame, footer: &mut Footer) -> Result<Written, Error> {
+fn read_frame(view: &View, frame: &Frame, footer: &mut Footer) -> Result<Written, Unreadable> {
     let place = Placed {
         at: frame.position,
         end: frame.end,
@@ -272,37 +327,34 @@ fn read_frame(view: &View, frame: &Frame, footer: &mut Footer) -> Result<Written
             });
         }
         Kind::Prepared | Kind::Committed | Kind::Voided => {
-            return Err(damaged(
-                frame,
-                "a frame of a replicated ledger, which this program cannot open",
-            ));
+            return Err(Unreadable::Replicated);
         }
     };
     footer.frame();
     Ok(Written { place, what })
 }
 
-fn read_events(view: &View, frame: &Frame, footer: &mut Footer) -> Result<What, Error> {
+fn read_events(view: &View, frame: &Frame, footer: &mut Footer) -> Result<What, Unreadable> {
     let records =
-        record::decode(&frame.payload).ok_or_else(|| damaged(frame, "its events are malformed"))?;
+        record::decode(&frame.payload).ok_or_else(|| malformed("its events are malformed"))?;
     let mut entries = Vec::with_capacity(records.len());
     for record in records {
         let hashed =
-            Hashed::of(record).map_err(|error| damaged(frame, &error.source.to_string()))?;
+            Hashed::of(record).map_err(|error| Unreadable::Malformed(error.source.to_string()))?;
         let header = hashed.header();
         footer.event(&header.chain, header.sequence, hashed.hash());
         entries.push(Entry::of(hashed));
     }
     let first = entries
         .first()
-        .ok_or_else(|| damaged(frame, "it holds no event"))?
+        .ok_or_else(|| malformed("it holds no event"))?
         .header()
         .clone();
     let one = |entry: &Entry| {
         entry.header().chain == first.chain && entry.header().commandid == first.commandid
     };
     if !entries.iter().all(one) {
-        return Err(damaged(frame, "it holds more than one command"));
+        return Err(malformed("it holds more than one command"));
     }
     Ok(What::Events {
         chain: known(view, &first.chain),
@@ -310,7 +362,7 @@ fn read_events(view: &View, frame: &Frame, footer: &mut Footer) -> Result<What, 
     })
 }
 
-fn read_checkpoint(view: &View, frame: &Frame) -> Result<What, Error> {
+fn read_checkpoint(view: &View, frame: &Frame) -> Result<What, Unreadable> {
     let mut payload = frame.payload.as_slice();
     let mut part =
         || frame::take(&mut payload).and_then(|part| String::from_utf8(part.to_vec()).ok());
@@ -318,19 +370,36 @@ fn read_checkpoint(view: &View, frame: &Frame) -> Result<What, Error> {
     let checkpoint = part().and_then(Checkpoint::of_note);
     let (chain, checkpoint) = chain
         .zip(checkpoint)
-        .ok_or_else(|| damaged(frame, "its checkpoint is malformed"))?;
+        .ok_or_else(|| malformed("its checkpoint is malformed"))?;
     Ok(What::Checkpoint {
         chain: known(view, &chain),
         checkpoint,
     })
 }
 
-fn damaged(frame: &Frame, what: &str) -> Error {
-    scan::Error::Damaged {
-        at: frame.position,
-        what: what.to_owned(),
+/// Why a frame with the right checksum cannot be taken in.
+enum Unreadable {
+    /// Its bytes are not what this program writes.
+    Malformed(String),
+    /// It is of a ledger that is replicated.
+    Replicated,
+}
+
+impl Unreadable {
+    fn at(self, frame: &Frame) -> Error {
+        let what = match self {
+            Self::Malformed(what) => what,
+            Self::Replicated => {
+                "a frame of a replicated ledger, which this program cannot open".to_owned()
+            }
+        };
+        let at = frame.position;
+        scan::Error::Damaged { at, what }.into()
     }
-    .into()
+}
+
+fn malformed(what: &str) -> Unreadable {
+    Unreadable::Malformed(what.to_owned())
 }
 
 fn known(view: &View, id: &ChainId) -> Arc<Chain> {

@@ -9,7 +9,7 @@ use countersign_ids::{ChainId, Code, Sequence};
 
 use crate::clock::SteppedBack;
 use crate::journal::scan::Torn;
-use crate::{Error, Position, codes};
+use crate::{Damage, Error, Position, codes};
 
 /// When a caller may try again after a failure that may pass.
 const RETRY_AFTER: Duration = Duration::from_secs(5);
@@ -31,6 +31,8 @@ pub struct Status {
     pub logged: Position,
     /// Chains that do not verify, with the first bad event: they are read-only.
     pub damaged: BTreeMap<ChainId, (Sequence, String)>,
+    /// Damage that nothing healed.
+    pub damage: Vec<Damage>,
     /// Projections that stopped in one chain, with the event that stopped them.
     pub stopped_projections: BTreeMap<(String, ChainId), (Sequence, String)>,
     /// Projections that are made again while the rows before are served.
@@ -184,6 +186,12 @@ impl Board {
                 .entry(chain.clone())
                 .or_insert_with(|| (sequence, reason.to_owned()));
         });
+    }
+
+    /// Damage that nothing healed; the bytes stay as they are.
+    pub(crate) fn damage_left(&self, damage: Damage) {
+        tracing::error!(code = codes::DAMAGE_LEFT.id, place = %damage.place, what = damage.what, "damage was found and is left");
+        self.with(|status| status.damage.push(damage));
     }
 
     pub(crate) fn damaged(&self, chain: &ChainId) -> Option<Error> {

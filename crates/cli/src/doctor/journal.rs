@@ -34,8 +34,9 @@ pub(super) fn examine(context: &Context<'_>) -> Vec<Finding> {
 fn bytes(context: &Context<'_>) -> Vec<Finding> {
     let survey = context.survey;
     let mut findings = Vec::new();
-    if let Some(damage) = &survey.damage {
-        findings.push(Finding::wrong("journal", store::DAMAGED, damage.clone()));
+    let wrong = |damage: &String| Finding::wrong("journal", store::DAMAGED, damage.clone());
+    findings.extend(survey.damage.iter().map(wrong));
+    if !findings.is_empty() {
         return findings;
     }
     findings.push(Finding::fine(

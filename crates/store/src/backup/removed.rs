@@ -14,7 +14,7 @@ use super::manifest::{Held, Manifest};
 use crate::disk::Disk;
 use crate::journal::frame::{HEAD_BYTES, head};
 use crate::journal::packed::Segment;
-use crate::journal::scan::Scan;
+use crate::journal::scan::{Scan, SegmentFile};
 use crate::{Layout, Position};
 
 /// A backup, and what it says it holds.
@@ -74,7 +74,12 @@ impl Thinned {
             return Ok(false);
         }
         let (path, base) = (older.segment(held), Position::new(held.base));
-        let segment = Segment::open(&Disk::default(), &path, base).map_err(failed(&path))?;
+        let file = SegmentFile {
+            base,
+            path: path.clone(),
+            next: None,
+        };
+        let segment = Segment::open(&Disk::default(), &file).map_err(failed(&path))?;
         for offset in offsets {
             let mut fixed = [0; HEAD_BYTES];
             let read = segment

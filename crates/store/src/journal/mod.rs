@@ -2,6 +2,8 @@
 //!
 //! - `frame`: the bytes of one frame;
 //! - `scan`: reading frames in order, and telling a torn tail from damage (design rule 5.2);
+//! - `window`: what stands in one segment;
+//! - `hole`: where no whole frame stands any more;
 //! - `segment`: appending frames in groups, one fdatasync a group;
 //! - `footer`: what a sealed segment says about itself;
 //! - `packed`, `packing`: sealed segments compressed, to read and to make;
@@ -10,6 +12,7 @@
 
 pub(crate) mod footer;
 pub(crate) mod frame;
+pub(crate) mod hole;
 pub(crate) mod packed;
 pub(crate) mod packing;
 pub(crate) mod record;
@@ -18,6 +21,7 @@ pub(crate) mod segment;
 #[cfg(test)]
 mod tests;
 pub(crate) mod thinning;
+mod window;
 
 pub(crate) use frame::Kind;
 

@@ -7,6 +7,7 @@
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use super::scan::SegmentFile;
 use super::{Position, bytes};
 use crate::disk::{Disk, File};
 
@@ -36,10 +37,26 @@ pub(crate) enum Segment {
     Packed(Packed),
 }
 
+/// What becomes of a part of a compressed segment that is not what was written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Damaged {
+    /// Reading it fails.
+    IsRefused,
+    /// It reads as zeros, in which no frame stands.
+    IsBlank,
+}
+
+impl Damaged {
+    const fn is_blank(self) -> bool {
+        matches!(self, Self::IsBlank)
+    }
+}
+
 /// A compressed segment that is read.
 #[derive(Debug)]
 pub(crate) struct Packed {
     file: File,
+    damaged: Damaged,
     length: u64,
     blocks: Arc<[(u64, Block)]>,
     /// The block that was read last.
@@ -47,59 +64,35 @@ pub(crate) struct Packed {
 }
 
 impl Segment {
-    /// Opens the segment that begins at `base`. [`io::ErrorKind::InvalidData`] if it is compressed and damaged.
-    pub(crate) fn open(disk: &Disk, path: &std::path::Path, base: Position) -> io::Result<Self> {
-        let file = disk.open(path)?;
+    /// Opens a segment. [`io::ErrorKind::InvalidData`] if it is compressed and damaged.
+    pub(crate) fn open(disk: &Disk, segment: &SegmentFile) -> io::Result<Self> {
+        Self::open_as(disk, segment, Damaged::IsRefused)
+    }
+
+    pub(crate) fn open_as(
+        disk: &Disk,
+        segment: &SegmentFile,
+        damaged: Damaged,
+    ) -> io::Result<Self> {
+        let file = disk.open(&segment.path)?;
         let mut fixed = [0; FIXED_BYTES];
         let read = file.read_at(&mut fixed, 0)?;
         if read < FIXED_BYTES || !fixed.starts_with(&MAGIC) {
             return Ok(Self::Plain(file));
         }
-        let number = |at: usize| {
-            let bytes = fixed.get(at..).and_then(|rest| rest.first_chunk());
-            bytes.map_or(0, |bytes| u64::from_be_bytes(*bytes))
+        let (length, blocks) = match table(&file, &fixed, segment.base) {
+            Ok(told) => told,
+            Err(error) if error.kind() == io::ErrorKind::InvalidData && damaged.is_blank() => {
+                let length = segment.next.map_or(0, |next| next.since(segment.base));
+                (length, unknown(length))
+            }
+            Err(error) => return Err(error),
         };
-        let short = |at: usize| {
-            let bytes = fixed.get(at..).and_then(|rest| rest.first_chunk());
-            bytes.map_or(0, |bytes| u32::from_be_bytes(*bytes))
-        };
-        let (length, blocks) = (number(16), usize::try_from(short(28)).unwrap_or(usize::MAX));
-        let expected = length.div_ceil(bytes(BLOCK_BYTES));
-        let known = fixed.get(4..8) == Some(&[VERSION, 0, 0, 0])
-            && number(8) == base.get()
-            && short(24) == u32::try_from(BLOCK_BYTES).unwrap_or_default()
-            && bytes(blocks) == expected
-            && blocks <= BLOCKS_MAX;
-        if !known {
-            return Err(damaged("the head of a compressed segment"));
-        }
-        let mut table = vec![0; blocks * ENTRY_BYTES + 4];
-        if file.read_at(&mut table, bytes(FIXED_BYTES))? < table.len() {
-            return Err(damaged("the head of a compressed segment"));
-        }
-        let (table, crc) = table.split_last_chunk::<4>().unwrap_or((&[], &[0; 4]));
-        if crc32c::crc32c_append(crc32c::crc32c(&fixed), table).to_be_bytes() != *crc {
-            return Err(damaged("the head of a compressed segment"));
-        }
-        let mut at = bytes(FIXED_BYTES + table.len() + 4);
-        let mut placed = Vec::with_capacity(blocks);
-        for entry in table.chunks_exact(ENTRY_BYTES) {
-            let (length, crc) = entry.split_at_checked(4).unwrap_or((&[], &[]));
-            let number = |bytes: &[u8]| bytes.try_into().map_or(0, u32::from_be_bytes);
-            let block = Block {
-                length: number(length),
-                crc: number(crc),
-            };
-            placed.push((at, block));
-            at = at.saturating_add(block.length.into());
-        }
-        if file.length()? != at {
-            return Err(damaged("the end of a compressed segment"));
-        }
         Ok(Self::Packed(Packed {
             file,
+            damaged,
             length,
-            blocks: placed.into(),
+            blocks: blocks.into(),
             last: Mutex::default(),
         }))
     }
@@ -129,6 +122,7 @@ impl Segment {
             Self::Plain(file) => Self::Plain(file.try_clone()?),
             Self::Packed(packed) => Self::Packed(Packed {
                 file: packed.file.try_clone()?,
+                damaged: packed.damaged,
                 length: packed.length,
                 blocks: Arc::clone(&packed.blocks),
                 last: Mutex::default(),
@@ -168,22 +162,88 @@ impl Packed {
         if let Some((_, held)) = last.as_ref().filter(|(held, _)| *held == number) {
             return Ok(Some(Arc::clone(held)));
         }
-        let broken = || damaged(&format!("block {number} of a compressed segment"));
-        let length = usize::try_from(block.length).unwrap_or(usize::MAX);
-        let mut packed = vec![0; length.min(2 * BLOCK_BYTES)];
-        if self.file.read_at(&mut packed, at)? < length || crc32c::crc32c(&packed) != block.crc {
-            return Err(broken());
-        }
         let start = bytes(number).saturating_mul(bytes(BLOCK_BYTES));
         let whole = self.length.saturating_sub(start).min(bytes(BLOCK_BYTES));
-        let unpacked = zstd::bulk::decompress(&packed, BLOCK_BYTES).map_err(|_| broken())?;
-        if bytes(unpacked.len()) != whole {
-            return Err(broken());
-        }
+        let whole = usize::try_from(whole).unwrap_or_default();
+        let unpacked = match self.unpack(at, block, whole)? {
+            Some(unpacked) => unpacked,
+            None if self.damaged.is_blank() => vec![0; whole],
+            None => {
+                return Err(damaged(&format!("block {number} of a compressed segment")));
+            }
+        };
         let unpacked = Arc::new(unpacked);
         *last = Some((number, Arc::clone(&unpacked)));
         Ok(Some(unpacked))
     }
+
+    /// The bytes of a block that lies at `at`; `None` if they are not what was written.
+    fn unpack(&self, at: u64, block: Block, whole: usize) -> io::Result<Option<Vec<u8>>> {
+        let length = usize::try_from(block.length).unwrap_or(usize::MAX);
+        let mut packed = vec![0; length.min(2 * BLOCK_BYTES)];
+        if self.file.read_at(&mut packed, at)? < length || crc32c::crc32c(&packed) != block.crc {
+            return Ok(None);
+        }
+        let unpacked = zstd::bulk::decompress(&packed, BLOCK_BYTES).ok();
+        Ok(unpacked.filter(|unpacked| unpacked.len() == whole))
+    }
+}
+
+/// What the head says: how many bytes were written into the segment, and its blocks.
+fn table(
+    file: &File,
+    fixed: &[u8; FIXED_BYTES],
+    base: Position,
+) -> io::Result<(u64, Vec<(u64, Block)>)> {
+    let number = |at: usize| {
+        let bytes = fixed.get(at..).and_then(|rest| rest.first_chunk());
+        bytes.map_or(0, |bytes| u64::from_be_bytes(*bytes))
+    };
+    let short = |at: usize| {
+        let bytes = fixed.get(at..).and_then(|rest| rest.first_chunk());
+        bytes.map_or(0, |bytes| u32::from_be_bytes(*bytes))
+    };
+    let (length, blocks) = (number(16), usize::try_from(short(28)).unwrap_or(usize::MAX));
+    let expected = length.div_ceil(bytes(BLOCK_BYTES));
+    let known = fixed.get(4..8) == Some(&[VERSION, 0, 0, 0])
+        && number(8) == base.get()
+        && short(24) == u32::try_from(BLOCK_BYTES).unwrap_or_default()
+        && bytes(blocks) == expected
+        && blocks <= BLOCKS_MAX;
+    if !known {
+        return Err(damaged("the head of a compressed segment"));
+    }
+    let mut table = vec![0; blocks * ENTRY_BYTES + 4];
+    if file.read_at(&mut table, bytes(FIXED_BYTES))? < table.len() {
+        return Err(damaged("the head of a compressed segment"));
+    }
+    let (table, crc) = table.split_last_chunk::<4>().unwrap_or((&[], &[0; 4]));
+    if crc32c::crc32c_append(crc32c::crc32c(fixed), table).to_be_bytes() != *crc {
+        return Err(damaged("the head of a compressed segment"));
+    }
+    let mut at = bytes(FIXED_BYTES + table.len() + 4);
+    let mut placed = Vec::with_capacity(blocks);
+    for entry in table.chunks_exact(ENTRY_BYTES) {
+        let (length, crc) = entry.split_at_checked(4).unwrap_or((&[], &[]));
+        let number = |bytes: &[u8]| bytes.try_into().map_or(0, u32::from_be_bytes);
+        let block = Block {
+            length: number(length),
+            crc: number(crc),
+        };
+        placed.push((at, block));
+        at = at.saturating_add(block.length.into());
+    }
+    if file.length()? != at {
+        return Err(damaged("the end of a compressed segment"));
+    }
+    Ok((length, placed))
+}
+
+/// The blocks of a segment whose head is damaged: nothing has the checksum of any of them.
+fn unknown(length: u64) -> Vec<(u64, Block)> {
+    let blocks = length.div_ceil(bytes(BLOCK_BYTES));
+    let nowhere = Block { length: 0, crc: 1 };
+    (0..blocks).map(|_| (0, nowhere)).collect()
 }
 
 /// The head of a compressed segment with these blocks.

@@ -102,7 +102,7 @@ fn pack(
     stop: &AtomicBool,
 ) -> io::Result<()> {
     let _replacing = replacing();
-    let source = Segment::open(disk, &segment.path, segment.base)?;
+    let source = Segment::open(disk, segment)?;
     if source.is_packed() || !is_blank_behind(&source, length)? {
         return Ok(());
     }
@@ -164,7 +164,11 @@ pub(crate) fn replace(
     let head = packed::head(segment.base, length, &blocks);
     target.write_at(part, &head, 0)?;
     target.sync_all(part)?;
-    let made = Segment::open(disk, &beside.path, segment.base)?;
+    let made = SegmentFile {
+        path: beside.path.clone(),
+        ..segment.clone()
+    };
+    let made = Segment::open(disk, &made)?;
     let mut unpacked = vec![0; BLOCK_BYTES];
     for start in starts(length) {
         let same = source.read(&mut raw, start)? == read(&made, &mut unpacked, start, length)?;
@@ -311,7 +315,7 @@ mod tests {
     }
 
     fn is_packed(segment: &SegmentFile) -> bool {
-        let opened = Segment::open(&Disk::default(), &segment.path, segment.base);
+        let opened = Segment::open(&Disk::default(), segment);
         opened.unwrap().is_packed()
     }
 

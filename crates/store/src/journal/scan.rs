@@ -4,18 +4,18 @@
 //!
 //! Where a frame is bad, the bytes are *torn* if nothing says that they were durable: no later segment, no later whole frame
 //! whose `durable_to` lies beyond, and no floor (the position that sled reached). Otherwise they are damage, and so is
-//! anything behind a `closed` frame.
+//! anything behind a `closed` frame. A scan ends at damage, or goes on behind it and says what it left out
+//! ([`Scan::over_damage`]).
 
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::frame::{self, Bad, HEAD_BYTES, Head, Kind};
-use super::packed::Segment;
-use super::{Position, bytes, used_of};
+use super::Position;
+use super::frame::{Bad, Head, Kind};
+use super::hole::Hole;
+use super::packed::Damaged;
+use super::window::{Found, Window};
 use crate::disk::Disk;
-
-/// How much is read from a segment at a time.
-const WINDOW_BYTES: usize = 1024 * 1024;
 
 /// One whole, valid frame.
 #[derive(Debug, Clone)]
@@ -28,6 +28,13 @@ pub(crate) struct Frame {
     pub(crate) end: Position,
     /// What it holds.
     pub(crate) payload: Vec<u8>,
+}
+
+/// What a scan that goes over damage comes upon.
+#[derive(Debug)]
+pub(crate) enum Step {
+    Frame(Frame),
+    Hole(Hole),
 }
 
 /// Bytes at the end of the journal that were being written when the process or the machine died.
@@ -80,6 +87,8 @@ pub(crate) struct SegmentFile {
     pub(crate) base: Position,
     /// Where it lies.
     pub(crate) path: PathBuf,
+    /// The position of the first byte of the next one, if there is one.
+    pub(crate) next: Option<Position>,
 }
 
 /// The name of the segment that begins at `base`.
@@ -104,14 +113,19 @@ pub(crate) fn segments(disk: &Disk, dir: &Path) -> Result<Vec<SegmentFile>, Erro
             found.push(SegmentFile {
                 base: Position::new(base),
                 path: dir.join(name),
+                next: None,
             });
         }
     }
-    found.sort_by_key(|segment| segment.base);
+    found.sort_by_key(|segment: &SegmentFile| segment.base);
+    let bases: Vec<_> = found.iter().map(|segment| segment.base).collect();
+    for (segment, next) in found.iter_mut().zip(bases.into_iter().skip(1)) {
+        segment.next = Some(next);
+    }
     Ok(found)
 }
 
-/// The frame that begins at `position`, if a whole one does.
+/// The frame that begins at `position`, if a whole one does; where it is damaged none does.
 pub(crate) fn frame_at(
     disk: &Disk,
     dir: &Path,
@@ -123,7 +137,7 @@ pub(crate) fn frame_at(
     else {
         return Ok(None);
     };
-    let mut window = Window::open(disk, segment)?;
+    let mut window = Window::open(disk, segment, Damaged::IsBlank)?;
     window.offset = position.since(window.base);
     match window.frame()? {
         Found::Frame(frame) => Ok(Some(frame)),
@@ -135,9 +149,11 @@ pub(crate) fn frame_at(
 #[derive(Debug)]
 pub(crate) struct Scan {
     disk: Disk,
+    dir: PathBuf,
     segments: std::vec::IntoIter<SegmentFile>,
     current: Option<Window>,
     floor: Position,
+    damaged: Damaged,
     next: Position,
     closed: Option<Position>,
     sealed: bool,
@@ -145,50 +161,78 @@ pub(crate) struct Scan {
 }
 
 impl Scan {
-    /// Reads from the beginning of the segment that holds `from`; `floor` was durable for certain.
+    /// Reads from the beginning of the segment that holds `from`; `floor` was durable for certain. It ends at damage.
     pub(crate) fn new(
         disk: &Disk,
         dir: &Path,
         from: Position,
         floor: Position,
     ) -> Result<Self, Error> {
+        Self::of(disk, dir, (from, floor), Damaged::IsRefused)
+    }
+
+    /// The same, but goes on behind damage where that can be told from the end of the journal.
+    pub(crate) fn over_damage(
+        disk: &Disk,
+        dir: &Path,
+        from: Position,
+        floor: Position,
+    ) -> Result<Self, Error> {
+        Self::of(disk, dir, (from, floor), Damaged::IsBlank)
+    }
+
+    fn of(
+        disk: &Disk,
+        dir: &Path,
+        (from, floor): (Position, Position),
+        damaged: Damaged,
+    ) -> Result<Self, Error> {
         let mut segments = segments(disk, dir)?;
         let first = segments.iter().rposition(|segment| segment.base <= from);
         let segments = match first {
             Some(first) => segments.split_off(first),
-            None => return Err(damaged(from, "the segment that should hold it is missing")),
+            None if damaged == Damaged::IsBlank && !segments.is_empty() => segments,
+            None => return Err(missing(from)),
         };
-        let next = segments.first().map_or(from, |segment| segment.base);
-        let mut scan = Self {
+        let next = match first {
+            Some(_) => segments.first().map_or(from, |segment| segment.base),
+            None => from,
+        };
+        Ok(Self {
             disk: disk.clone(),
+            dir: dir.to_path_buf(),
             segments: segments.into_iter(),
             current: None,
             floor,
+            damaged,
             next,
             closed: None,
-            sealed: false,
+            sealed: true,
             end: None,
-        };
-        scan.open_next()?;
-        Ok(scan)
+        })
     }
 
-    /// The next whole frame; `None` behind the last one, when [`Scan::end`] is known.
+    /// The next whole frame; `None` behind the last one, when [`Scan::end`] is known. Damage is an error.
     pub(crate) fn next_frame(&mut self) -> Result<Option<Frame>, Error> {
+        match self.next_step()? {
+            Some(Step::Frame(frame)) => Ok(Some(frame)),
+            Some(Step::Hole(hole)) => Err(hole.error()),
+            None => Ok(None),
+        }
+    }
+
+    /// The next whole frame, or the next part where none stands.
+    pub(crate) fn next_step(&mut self) -> Result<Option<Step>, Error> {
         loop {
             let Some(window) = self.current.as_mut() else {
-                let end = End {
-                    position: self.next,
-                    torn: None,
-                    closed: self.closed,
-                    sealed: self.sealed,
-                };
-                self.end.get_or_insert(end);
-                self.reaches_floor()?;
-                return Ok(None);
+                match self.open_next()? {
+                    Opened::Segment => continue,
+                    Opened::Behind(hole) => return Ok(Some(Step::Hole(hole))),
+                    Opened::Nothing => return self.ended(),
+                }
             };
             let at = window.base.plus(window.offset);
-            match window.frame()? {
+            let step = match window.frame()? {
                 Found::Frame(frame) => {
                     if let Some(closed) = self.closed {
                         self.reopened(closed, "frames")?;
@@ -197,20 +241,13 @@ impl Scan {
                     self.sealed = frame.head.kind == Kind::Footer;
                     self.closed = (frame.head.kind == Kind::Closed).then_some(at);
                     self.next = frame.end;
-                    return Ok(Some(frame));
+                    Some(Step::Frame(frame))
                 }
-                // Only what another segment follows is compressed.
-                Found::Blank if self.segments.len() == 0 && window.file.is_packed() => {
-                    return Err(damaged(at, "the segment that begins here is missing"));
-                }
-                Found::Blank if self.segments.len() == 0 => self.current = None,
-                Found::Blank if self.sealed => self.open_next()?,
-                Found::Blank => return Err(damaged(at, "a segment ends without its footer")),
-                Found::Bad(bad) => {
-                    if self.torn(at, bad)? {
-                        return Ok(None);
-                    }
-                }
+                Found::Blank => self.blank(at)?,
+                Found::Bad(bad) => self.bad(at, bad)?,
+            };
+            if step.is_some() {
+                return Ok(step);
             }
         }
     }
@@ -221,58 +258,160 @@ impl Scan {
         self.end.unwrap_or_default()
     }
 
-    fn open_next(&mut self) -> Result<(), Error> {
-        let Some(segment) = self.segments.next() else {
-            self.current = None;
-            return Ok(());
+    /// Begins with the next segment, unless something is missing in front of it.
+    fn open_next(&mut self) -> Result<Opened, Error> {
+        let Some(segment) = self
+            .segments
+            .as_slice()
+            .first()
+            .filter(|_| self.end.is_none())
+        else {
+            return Ok(Opened::Nothing);
         };
         if segment.base != self.next {
-            return Err(damaged(
-                self.next,
-                "the segment that begins here is missing",
-            ));
+            let what = "the segment that begins here is missing";
+            let (from, to) = (self.next, segment.base);
+            let ours = || {
+                let window = Window::open(&self.disk, segment.clone(), self.damaged)?;
+                let first = window.whole_from(segment.base, |_| true)?;
+                Ok::<_, Error>(first.is_some())
+            };
+            if self.damaged == Damaged::IsRefused || to < from || !ours()? {
+                return Err(damaged(from, what));
+            }
+            return Ok(Opened::Behind(self.hole(from, to, what)));
         }
+        let Some(segment) = self.segments.next() else {
+            return Ok(Opened::Nothing);
+        };
         self.sealed = false;
-        self.current = Some(Window::open(&self.disk, segment)?);
-        Ok(())
+        self.current = Some(Window::open(&self.disk, segment, self.damaged)?);
+        Ok(Opened::Segment)
     }
 
-    /// Decides whether the bad bytes at `at` are torn; if not, they are damage. `false`: they were being written while they
-    /// were read, and are whole now.
-    fn torn(&mut self, at: Position, bad: Bad) -> Result<bool, Error> {
+    /// Nothing is behind the last segment.
+    fn ended(&mut self) -> Result<Option<Step>, Error> {
+        let end = End {
+            position: self.next,
+            torn: None,
+            closed: self.closed,
+            sealed: self.sealed,
+        };
+        self.end.get_or_insert(end);
+        self.reaches_floor()?;
+        Ok(None)
+    }
+
+    /// Nothing more is written in this segment.
+    fn blank(&mut self, at: Position) -> Result<Option<Step>, Error> {
+        let Some(window) = self.current.take() else {
+            return Ok(None);
+        };
+        if let Some(next) = self.segments.as_slice().first() {
+            if self.sealed {
+                return Ok(None);
+            }
+            let what = "a segment ends without its footer";
+            return Ok(Some(Step::Hole(self.hole(at, next.base, what))));
+        }
+        // Only what another segment follows is compressed: since the directory was listed, if it was the last one then.
+        if window.file.is_packed() {
+            let mut more = segments(&self.disk, &self.dir)?;
+            more.retain(|segment| segment.base >= at);
+            if more.is_empty() {
+                return Err(missing(at));
+            }
+            self.segments = more.into_iter();
+            return Ok(None);
+        }
+        self.below_floor(window, at, "it is blank")
+    }
+
+    /// A part that reaches to the floor, if the floor is in the last segment and not reached yet.
+    fn below_floor(
+        &mut self,
+        mut window: Window,
+        at: Position,
+        what: &str,
+    ) -> Result<Option<Step>, Error> {
+        let inside = self.floor <= window.base.plus(window.length()?);
+        if self.damaged == Damaged::IsRefused || at >= self.floor || !inside {
+            return Ok(None);
+        }
+        let behind = window.whole_from(at.plus(1), |_| true)?;
+        let to = behind.map_or(self.floor, |behind| behind.min(self.floor));
+        window.offset = to.since(window.base);
+        self.current = Some(window);
+        let what = format!(
+            "{what}, though everything before {} was durable",
+            self.floor
+        );
+        Ok(Some(Step::Hole(self.hole(at, to, &what))))
+    }
+
+    /// Decides whether the bad bytes at `at` are torn; if not, they are damage. `None`: they are torn, or were being written
+    /// while they were read, and are whole now.
+    fn bad(&mut self, at: Position, bad: Bad) -> Result<Option<Step>, Error> {
         if let Some(closed) = self.closed {
-            self.reopened(closed, "bytes")?;
-            return Ok(false);
+            let over = self.damaged == Damaged::IsBlank;
+            match self.reopened(closed, "bytes") {
+                // Nothing is written behind that frame before it is gone.
+                Err(Error::Damaged { .. }) if over => {}
+                other => return other.map(|()| None),
+            }
+        }
+        let Some(mut window) = self.current.take() else {
+            return Ok(None);
+        };
+        if window.file.is_packed() && self.segments.len() == 0 {
+            return Err(missing(at));
         }
         // A new segment begins only when everything before it is durable.
-        if self.segments.len() > 0 {
-            return Err(damaged(at, &bad.to_string()));
+        if let Some(next) = self.segments.as_slice().first() {
+            let behind = window.whole_from(at.plus(1), |_| true)?;
+            let to = behind.unwrap_or(next.base);
+            if behind.is_some() {
+                window.offset = to.since(window.base);
+                self.current = Some(window);
+            }
+            return Ok(Some(Step::Hole(self.hole(at, to, &bad.to_string()))));
         }
-        let Some(window) = self.current.as_mut() else {
-            return Ok(true);
-        };
         if let Some(witness) = window.durable_beyond(at)? {
             if window.whole_now(at)?.is_some() {
-                return Ok(false);
+                self.current = Some(window);
+                return Ok(None);
             }
-            return Err(damaged(
-                at,
-                &format!("{bad}, though the frame at {witness} says that it was durable"),
-            ));
+            let what = format!("{bad}, though the frame at {witness} says that it was durable");
+            let to = window.whole_from(at.plus(1), |_| true)?.unwrap_or(witness);
+            window.offset = to.since(window.base);
+            self.current = Some(window);
+            return Ok(Some(Step::Hole(self.hole(at, to, &what))));
         }
         let torn = Torn {
             at,
             bytes: window.used()?.saturating_sub(window.offset),
         };
-        self.current = None;
-        self.end = Some(End {
-            position: at,
-            torn: Some(torn),
-            closed: None,
-            sealed: self.sealed,
-        });
-        self.reaches_floor()?;
-        Ok(true)
+        let hole = self.below_floor(window, at, &bad.to_string())?;
+        if hole.is_none() {
+            self.end = Some(End {
+                position: at,
+                torn: Some(torn),
+                closed: self.closed,
+                sealed: self.sealed,
+            });
+            self.reaches_floor()?;
+        }
+        Ok(hole)
+    }
+
+    fn hole(&mut self, from: Position, to: Position, what: &str) -> Hole {
+        self.next = to;
+        self.sealed = false;
+        Hole {
+            from,
+            to,
+            what: what.to_owned(),
+        }
     }
 
     /// Something follows the `closed` frame: the ledger was opened again since that frame was read, or it is damaged.
@@ -308,198 +447,20 @@ impl Scan {
     }
 }
 
-fn damaged(at: Position, what: &str) -> Error {
+/// What came of going on to the next segment.
+enum Opened {
+    Segment,
+    Behind(Hole),
+    Nothing,
+}
+
+fn missing(at: Position) -> Error {
+    damaged(at, "the segment that begins here is missing")
+}
+
+pub(super) fn damaged(at: Position, what: &str) -> Error {
     Error::Damaged {
         at,
         what: what.to_owned(),
-    }
-}
-
-/// A segment that the system does not give, or that is compressed and damaged.
-fn unreadable(path: &Path, at: Position, source: io::Error) -> Error {
-    if source.kind() == io::ErrorKind::InvalidData {
-        return damaged(at, &source.to_string());
-    }
-    let path = path.to_path_buf();
-    Error::Io { path, source }
-}
-
-enum Found {
-    Frame(Frame),
-    Blank,
-    Bad(Bad),
-}
-
-/// A segment file and a buffer over part of it.
-#[derive(Debug)]
-struct Window {
-    file: Segment,
-    path: PathBuf,
-    base: Position,
-    /// Where the next frame should begin.
-    offset: u64,
-    buffer: Vec<u8>,
-    buffer_at: u64,
-}
-
-impl Window {
-    fn open(disk: &Disk, segment: SegmentFile) -> Result<Self, Error> {
-        let file = Segment::open(disk, &segment.path, segment.base)
-            .map_err(|source| unreadable(&segment.path, segment.base, source))?;
-        Ok(Self {
-            file,
-            path: segment.path,
-            base: segment.base,
-            offset: 0,
-            buffer: Vec::new(),
-            buffer_at: 0,
-        })
-    }
-
-    fn failed(&self, source: io::Error) -> Error {
-        unreadable(&self.path, self.base.plus(self.offset), source)
-    }
-
-    fn frame(&mut self) -> Result<Found, Error> {
-        let (base, offset) = (self.base, self.offset);
-        let fixed = self.view(offset, HEAD_BYTES)?;
-        if fixed.iter().all(|byte| *byte == 0) {
-            return Ok(if self.used()? <= offset {
-                Found::Blank
-            } else {
-                Found::Bad(Bad::Magic)
-            });
-        }
-        let head = match frame::head(fixed, base, offset) {
-            Ok(head) => head,
-            Err(bad) => return Ok(Found::Bad(bad)),
-        };
-        let whole = self.view(offset, HEAD_BYTES.saturating_add(head.length))?;
-        let (fixed, payload) = whole.split_at_checked(HEAD_BYTES).unwrap_or((whole, &[]));
-        if let Err(bad) = frame::check(&head, fixed, payload) {
-            return Ok(Found::Bad(if payload.len() < head.length {
-                Bad::Short
-            } else {
-                bad
-            }));
-        }
-        let mut payload = payload.to_vec();
-        let position = base.plus(offset);
-        self.offset = offset
-            .saturating_add(bytes(HEAD_BYTES))
-            .saturating_add(bytes(payload.len()));
-        if head.thinned {
-            frame::without_filling(&mut payload);
-        }
-        Ok(Found::Frame(Frame {
-            head,
-            position,
-            end: base.plus(self.offset),
-            payload,
-        }))
-    }
-
-    /// The bytes at `at`, as many of `length` as there are.
-    fn view(&mut self, at: u64, length: usize) -> Result<&[u8], Error> {
-        let inside = at >= self.buffer_at
-            && at.saturating_add(bytes(length))
-                <= self.buffer_at.saturating_add(bytes(self.buffer.len()));
-        if !inside {
-            let mut buffer = std::mem::take(&mut self.buffer);
-            let left = usize::try_from(self.length()?.saturating_sub(at)).unwrap_or(usize::MAX);
-            buffer.resize(length.max(WINDOW_BYTES).min(left), 0);
-            let read = self
-                .file
-                .read_at(&mut buffer, at)
-                .map_err(|source| self.failed(source))?;
-            buffer.truncate(read);
-            self.buffer = buffer;
-            self.buffer_at = at;
-        }
-        let start = usize::try_from(at.saturating_sub(self.buffer_at)).unwrap_or(usize::MAX);
-        let end = start.saturating_add(length).min(self.buffer.len());
-        Ok(self.buffer.get(start..end).unwrap_or_default())
-    }
-
-    /// Goes back to `at` and reads what stands there now: the kind of the whole frame, if there is one.
-    fn whole_now(&mut self, at: Position) -> Result<Option<Kind>, Error> {
-        self.offset = at.since(self.base);
-        self.buffer.clear();
-        let found = self.frame()?;
-        self.offset = at.since(self.base);
-        self.buffer.clear();
-        Ok(match found {
-            Found::Frame(frame) => Some(frame.head.kind),
-            Found::Blank | Found::Bad(_) => None,
-        })
-    }
-
-    fn length(&self) -> Result<u64, Error> {
-        self.file.length().map_err(|source| self.failed(source))
-    }
-
-    /// Behind the last byte of the file that is not zero.
-    fn used(&self) -> Result<u64, Error> {
-        let mut end = self.length()?;
-        if self.file.is_packed() {
-            return Ok(end);
-        }
-        let mut buffer = vec![0; usize::try_from(end).unwrap_or(usize::MAX).min(WINDOW_BYTES)];
-        while end > 0 {
-            let start = end.saturating_sub(bytes(WINDOW_BYTES));
-            let part = usize::try_from(end - start)
-                .ok()
-                .and_then(|part| buffer.get_mut(..part))
-                .unwrap_or_default();
-            let read = self
-                .file
-                .read_at(part, start)
-                .map_err(|source| self.failed(source))?;
-            let used = used_of(part.get(..read).unwrap_or_default());
-            if used > 0 {
-                return Ok(start.saturating_add(bytes(used)));
-            }
-            end = start;
-        }
-        Ok(0)
-    }
-
-    /// The first whole frame behind `at` whose `durable_to` lies beyond `at`.
-    fn durable_beyond(&self, at: Position) -> Result<Option<Position>, Error> {
-        let used = self.used()?;
-        let mut probe = Self {
-            file: self
-                .file
-                .try_clone()
-                .map_err(|source| self.failed(source))?,
-            path: self.path.clone(),
-            base: self.base,
-            offset: self.offset,
-            buffer: Vec::new(),
-            buffer_at: 0,
-        };
-        let mut offset = at.since(self.base).saturating_add(1);
-        while offset < used {
-            let seen = probe.view(offset, HEAD_BYTES)?;
-            let Some(skip) = seen
-                .iter()
-                .position(|byte| Some(byte) == frame::MAGIC.first())
-            else {
-                offset = offset.saturating_add(bytes(seen.len().max(1)));
-                continue;
-            };
-            if skip > 0 {
-                offset = offset.saturating_add(bytes(skip));
-                continue;
-            }
-            probe.offset = offset;
-            if let Found::Frame(found) = probe.frame()?
-                && found.head.durable_to > at
-            {
-                return Ok(Some(found.position));
-            }
-            offset = offset.saturating_add(1);
-        }
-        Ok(None)
     }
 }

@@ -15,7 +15,7 @@ use countersign_ids::{ChainId, EventHash, Sequence};
 
 use super::footer::Footer;
 use super::frame::{self, HEAD_BYTES, Kind};
-use super::scan::{self, End, Scan, file_name, segments};
+use super::scan::{self, End, Scan, Step, file_name, segments};
 use super::{Position, bytes};
 use crate::disk::{Disk, File, Part};
 
@@ -329,9 +329,11 @@ pub(crate) fn harden(
         return Ok(from..from);
     };
     let mut proven = last.base;
-    let mut scan = Scan::new(disk, dir, last.base, Position::ZERO)?;
-    while let Some(frame) = scan.next_frame()? {
-        proven = frame.head.durable_to.max(last.base);
+    let mut scan = Scan::over_damage(disk, dir, last.base, Position::ZERO)?;
+    while let Some(step) = scan.next_step()? {
+        if let Step::Frame(frame) = step {
+            proven = frame.head.durable_to.max(last.base);
+        }
     }
     let end = scan.end().position;
     let failed = |path: &Path| {

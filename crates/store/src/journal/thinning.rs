@@ -42,7 +42,7 @@ pub(crate) fn thin_all(
         if patches.is_empty() {
             continue;
         }
-        let source = Segment::open(disk, &segment.path, segment.base).map_err(failed)?;
+        let source = Segment::open(disk, segment).map_err(failed)?;
         let source = Source {
             segment: &source,
             length: next.base.since(segment.base),

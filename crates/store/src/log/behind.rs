@@ -12,7 +12,7 @@ use std::sync::{Arc, PoisonError, mpsc};
 use std::time::{Duration, Instant};
 
 use countersign_chain::ChainState;
-use countersign_ids::ChainId;
+use countersign_ids::{ChainId, Sequence};
 
 use super::followed::Followed;
 use super::handover::{Asked, Ending, Handover, Order, What, Woken, Written};
@@ -294,10 +294,7 @@ impl Behind {
             if let Err(broken) = followed.state.advance(entry.hashed()) {
                 // A command is taken in whole or not at all.
                 followed.state = before.unwrap_or_else(|| followed.state.clone());
-                let (at, reason) = (entry.sequence(), broken.to_string());
-                self.view.board.chain_damaged(&chain.id, at, &reason);
-                followed.damaged = Some(Damage { at, reason });
-                self.touched.insert(chain.id.clone());
+                self.lose(chain, broken.at(), &broken.to_string());
                 return Ok(());
             }
         }
@@ -324,6 +321,26 @@ impl Behind {
             self.projector.fold(&self.view, chain, entry);
         }
         Ok(())
+    }
+
+    /// A chain that lost what comes next, or whose next event does not verify: it ends here and is read-only.
+    fn lose(&mut self, chain: &Arc<Chain>, at: Sequence, reason: &str) {
+        let ledger = self.view.ledger;
+        let empty = || Followed::empty(&ledger, Arc::clone(chain));
+        let followed = self.chains.entry(chain.id.clone());
+        let followed = followed.or_insert_with(empty);
+        if followed.damaged.is_none() {
+            self.view.board.chain_damaged(&chain.id, at, reason);
+            let reason = reason.to_owned();
+            followed.damaged = Some(Damage { at, reason });
+            self.touched.insert(chain.id.clone());
+        }
+    }
+
+    /// The same for events that the log lacks and the journal lost.
+    pub(crate) fn lose_next(&mut self, chain: &Arc<Chain>, reason: &str) {
+        let size = size(&self.chains, &chain.id);
+        self.lose(chain, Sequence::new(size), reason);
     }
 
     fn index(&mut self, chain: &Chain, entries: &[Entry], written: &Written) {

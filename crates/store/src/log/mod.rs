@@ -34,7 +34,7 @@ use countersign_ids::{ChainId, CommandId, EventHash, EventId, LedgerId, Sequence
 use crate::disk::Part;
 use crate::entry::verify_run;
 use crate::journal::record;
-use crate::journal::scan::Scan;
+use crate::journal::scan::{Scan, Step};
 use crate::journal::{Kind, Position};
 use crate::view::Chain;
 
@@ -173,14 +173,11 @@ impl Log {
         from: u64,
         limit: usize,
     ) -> Result<Vec<Entry>, Error> {
-        let mut scan = Scan::new(
-            self.layout.disk(),
-            &self.layout.journal(),
-            Position::ZERO,
-            Position::ZERO,
-        )?;
+        let (disk, dir) = (self.layout.disk(), self.layout.journal());
+        let mut scan = Scan::over_damage(disk, &dir, Position::ZERO, Position::ZERO)?;
         let mut found = Vec::new();
-        while let Some(frame) = scan.next_frame()? {
+        while let Some(step) = scan.next_step()? {
+            let Step::Frame(frame) = step else { continue };
             if frame.head.kind != Kind::Events {
                 continue;
             }

@@ -302,6 +302,10 @@ impl Writer {
 
     fn checkpoint(&mut self, chain: Arc<Chain>, checkpoint: Checkpoint) -> Result<(), Error> {
         self.resume()?;
+        // What a chain that lost its end would sign contradicts what was signed before.
+        if let Some(error) = self.view.board.damaged(&chain.id) {
+            return Err(error);
+        }
         let mut payload = Vec::new();
         put(&mut payload, chain.id.to_string().as_bytes());
         put(&mut payload, checkpoint.note.as_bytes());

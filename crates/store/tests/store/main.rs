@@ -11,6 +11,7 @@
 mod around;
 mod backup;
 mod conformance;
+mod damage;
 mod failing;
 mod faults;
 mod kill;

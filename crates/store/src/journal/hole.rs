@@ -1,0 +1,91 @@
+//! A part of the journal that was durable and in which no whole frame stands.
+//!
+//! What its bytes still say is a hint and no more: it names the chains that may have lost something, and is never read as truth.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use countersign_ids::ChainId;
+
+use super::packed::{Damaged, Segment};
+use super::scan::{self, segments};
+use super::{Position, bytes};
+use crate::disk::Disk;
+
+/// How much is read at a time, and how much of that is read again with the next part.
+const PART_BYTES: usize = 1024 * 1024;
+const AGAIN_BYTES: usize = 256;
+/// What stands in front of a chain's id in every header.
+const IN_FRONT: &[u8] = b"/chains/";
+/// What stands behind it.
+const BEHIND: u8 = b'"';
+
+/// A part of the journal that was durable and in which no whole frame stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Hole {
+    /// Behind the last whole frame before it.
+    pub(crate) from: Position,
+    /// Where the next whole frame begins, or a segment, or what the log reached.
+    pub(crate) to: Position,
+    /// What is wrong where it begins.
+    pub(crate) what: String,
+}
+
+impl Hole {
+    /// For whoever reads no further.
+    pub(crate) fn error(&self) -> scan::Error {
+        scan::Error::Damaged {
+            at: self.from,
+            what: self.what.clone(),
+        }
+    }
+
+    /// The chains that headers in it name, as far as they can be read.
+    pub(crate) fn chains(&self, disk: &Disk, dir: &Path) -> Result<BTreeSet<ChainId>, scan::Error> {
+        let mut chains = BTreeSet::new();
+        let all = segments(disk, dir)?;
+        let Some(file) = all.into_iter().rfind(|segment| segment.base <= self.from) else {
+            return Ok(chains);
+        };
+        let failed = |source| scan::Error::Io {
+            path: file.path.clone(),
+            source,
+        };
+        let segment = Segment::open_as(disk, &file, Damaged::IsBlank).map_err(failed)?;
+        let (mut at, end) = (self.from.since(file.base), self.to.since(file.base));
+        let mut buffer = vec![0; PART_BYTES];
+        while at < end {
+            let wanted = usize::try_from(end - at).unwrap_or(usize::MAX);
+            let part = buffer.get_mut(..wanted.min(PART_BYTES)).unwrap_or_default();
+            let read = segment.read_at(part, at).map_err(failed)?;
+            chains.extend(named(part.get(..read).unwrap_or_default()));
+            if read <= AGAIN_BYTES {
+                break;
+            }
+            at = at.saturating_add(bytes(read - AGAIN_BYTES));
+        }
+        Ok(chains)
+    }
+}
+
+/// The ids that stand in these bytes as they do in headers.
+fn named(bytes: &[u8]) -> impl Iterator<Item = ChainId> + '_ {
+    let places = bytes.windows(IN_FRONT.len()).enumerate();
+    places.filter_map(move |(at, part)| {
+        let rest = (part == IN_FRONT).then(|| bytes.get(at + IN_FRONT.len()..))??;
+        let length = rest.iter().position(|byte| *byte == BEHIND)?;
+        std::str::from_utf8(rest.get(..length)?).ok()?.parse().ok()
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn chains_are_named_as_headers_name_them() {
+        let bytes = br#"\x00{"source":"/ledgers/00/chains/blog.beats","x":"/chains/No" /chains/shop" /chains/cut"#;
+        let found: Vec<String> = named(bytes).map(|chain| chain.to_string()).collect();
+        assert_eq!(found, ["blog.beats", "shop"]);
+    }
+}
