@@ -6,8 +6,9 @@ use std::cell::OnceCell;
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use countersign_chain::Header;
 use countersign_ids::{Digest, LedgerId};
-use countersign_store::read::{Frame, Reader};
+use countersign_store::read::{Frame, Reader, Stored};
 use countersign_store::{Error, Position};
 
 use self::survey::Survey;
@@ -16,6 +17,9 @@ use crate::source::{
     Chunk, Chunks, Entry, Form, Item, Kind, Source, SourceError, Stream, VisitNote, Wanted,
 };
 use crate::verdict::{Findings, Level};
+
+/// The family of the events that order removals.
+const REMOVALS: &str = "retention";
 
 /// An opened data directory.
 #[derive(Debug)]
@@ -136,6 +140,36 @@ impl Source for Directory {
 
     fn torn_bytes(&self) -> u64 {
         self.survey().map_or(0, |survey| survey.torn_bytes)
+    }
+
+    fn removes_behind(&self) -> Result<bool, SourceError> {
+        if self.kind != Kind::Live {
+            return Ok(false);
+        }
+        let end = self.survey()?.parts.last().map(|(_, end)| *end);
+        let failed = |error| source_error(&self.path, error);
+        let frames = self
+            .reader
+            .frames_from(end.unwrap_or(Position::ZERO), None)
+            .map_err(failed)?;
+        for frame in frames {
+            match frame {
+                Ok(Frame::Events(events)) => {
+                    let removes = |stored: Stored<'_>| {
+                        Header::parse(stored.header)
+                            .is_ok_and(|header| header.event_type.family().as_str() == REMOVALS)
+                    };
+                    if events.stored().any(removes) {
+                        return Ok(true);
+                    }
+                }
+                Ok(Frame::Checkpoint { .. }) => {}
+                // Behind the end it is being written.
+                Err(Error::Damaged(_)) => return Ok(false),
+                Err(error) => return Err(failed(error)),
+            }
+        }
+        Ok(false)
     }
 
     fn stream<'s>(&'s self, wanted: &'s Wanted<'s>) -> Result<Stream<'s>, SourceError> {

@@ -17,6 +17,7 @@ pub mod progress;
 pub mod prove;
 pub mod rebuild;
 pub mod report;
+pub mod settled;
 pub mod show;
 pub mod source;
 pub mod timeline;

@@ -215,6 +215,11 @@ pub trait Source {
         0
     }
 
+    /// Whether the removal of bodies was ordered behind the end of what is read here.
+    fn removes_behind(&self) -> Result<bool, SourceError> {
+        Ok(false)
+    }
+
     /// Every event of the chains that `wanted` names, per chain in order.
     ///
     /// MUST give the same items each time it is called.

@@ -10,14 +10,17 @@
 mod support;
 
 use std::path::Path;
+use std::time::Duration;
 
 use countersign_domain::State;
 use countersign_evidence::message::OutcomeResult;
 use countersign_evidence::statement::Decision;
-use countersign_ids::Digest;
+use countersign_ids::{Digest, Sequence};
 use countersign_replay::progress::Progress;
 use countersign_replay::report::Verdict;
-use countersign_replay::verdict::Demands;
+use countersign_replay::settled::read_settled;
+use countersign_replay::source::{Source, SourceError};
+use countersign_replay::verdict::{Demands, Findings};
 use countersign_replay::verify::{Pins, verify};
 use countersign_service::Request;
 use support::action::order_of;
@@ -105,4 +108,52 @@ async fn a_busy_ledger_verifies_while_it_runs_and_after_it_stopped() {
         counts.decisions >= 11 && counts.heads >= 1 && counts.statements >= 6,
         "{counts:?}"
     );
+}
+
+/// Has every operational body expire, and waits until they are gone and the receipt says so.
+async fn expire(plane: &Plane) {
+    let kept = || plane.service.kept(&plane.owner).unwrap();
+    assert_eq!(kept().operational, 1);
+    plane
+        .service
+        .set_retention(&plane.owner, &Request::default(), 0)
+        .await
+        .unwrap();
+    let gone = async {
+        let mut follow = plane.service.follow(&plane.owner, Sequence::ZERO);
+        while kept().operational > 0 || !kept().pending.is_empty() {
+            follow.next().await.unwrap();
+        }
+    };
+    tokio::time::timeout(support::BOUND, gone).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_expires_while_it_is_read_is_explained_by_reading_again() {
+    let plane = Plane::with(|config| config.expiry_age = Duration::ZERO).await;
+    let request = Request::default();
+    let text = "it rains".to_owned();
+    let remark = plane
+        .service
+        .remark(&plane.owner, &request, plane.site.clone(), text);
+    remark.await.unwrap();
+    let runtime = tokio::runtime::Handle::current();
+    let mut exits = Vec::new();
+    let read = |source: &mut dyn Source, reading| {
+        // From here on it is read up to where it ends now.
+        source.check_framing(1, &mut Findings::default())?;
+        if reading == 0 {
+            runtime.block_on(expire(&plane));
+        }
+        let (pins, demands) = (Pins::default(), Demands::default());
+        let verdict = verify(source, &pins, &demands, &mut Progress::hidden())?;
+        exits.push(verdict.exit);
+        Ok::<_, SourceError>(verdict)
+    };
+    let data = plane.data();
+    let reading =
+        tokio::task::block_in_place(|| read_settled(&data, read, |verdict| verdict.exit != 0));
+    let reading = reading.unwrap();
+    assert!(reading.settled);
+    assert_eq!(exits, [1, 0], "{:#?}", reading.outcome);
 }

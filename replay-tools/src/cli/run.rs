@@ -19,11 +19,15 @@ use crate::progress::Progress;
 use crate::prove::{ProveError, prove};
 use crate::rebuild::{RebuildError, rebuild};
 use crate::report::Verdict;
+use crate::settled::read_settled;
 use crate::show::{Filter, ShowError, Style, show};
-use crate::source::SourceError;
+use crate::source::{Source, SourceError};
 use crate::timeline::timeline;
 use crate::verdict::Demands;
 use crate::verify::{GenesisPin, PinError, Pins, Verified, parse_keys, verify_from};
+
+/// What is said of a bundle that may lack an explanation.
+const UNSETTLED: &str = "bodies were ordered to go whenever the ledger was read; one that is gone may lack its event in this bundle: export again";
 
 /// A failure with the exit code and the page that go with it.
 pub(super) struct Failure {
@@ -70,18 +74,20 @@ fn run_verify(
         threads: arguments.threads,
     };
     let mut progress = Progress::on_terminal();
-    let verified = match open(&arguments.source) {
-        Ok(mut source) => {
-            let from = resume::read(arguments.from.as_deref(), source.as_ref(), &pins)?;
-            verify_from(source.as_mut(), from, (&pins, &demands), &mut progress)
-        }
-        Err(error) => Err(error),
+    // What is wrong may be a body that an event behind the end orders to go.
+    let is_wrong = |verified: &Verified| verified.verdict.exit != 0;
+    let read = |source: &mut dyn Source, _| {
+        let from = resume::read(arguments.from.as_deref(), source, &pins).map_err(Stop::Before)?;
+        Ok(verify_from(source, from, (&pins, &demands), &mut progress)?)
     };
-    let verified = verified.or_else(|error| {
-        let verdict = Verdict::of_unread(&arguments.source, &error).ok_or(error)?;
-        let state = None;
-        Ok::<_, Failure>(Verified { verdict, state })
-    })?;
+    let verified = match read_settled(&arguments.source, read, is_wrong) {
+        Ok(reading) => reading.outcome,
+        Err(Stop::Before(failure)) => return Err(failure),
+        Err(Stop::Unread(error)) => Verified {
+            verdict: Verdict::of_unread(&arguments.source, &error).ok_or(error)?,
+            state: None,
+        },
+    };
     let verdict = &verified.verdict;
     let text = if arguments.json {
         verdict.to_json() + "\n"
@@ -93,6 +99,20 @@ fn run_verify(
         resume::save(path, &verified, err)?;
     }
     Ok(verdict.exit)
+}
+
+/// Why there is no verification.
+enum Stop {
+    /// What it should go on from does not fit.
+    Before(Failure),
+    /// The source cannot be read.
+    Unread(SourceError),
+}
+
+impl From<SourceError> for Stop {
+    fn from(error: SourceError) -> Self {
+        Self::Unread(error)
+    }
 }
 
 fn read_pins(arguments: &VerifyArgs) -> Result<Pins, Failure> {
@@ -162,7 +182,6 @@ fn run_export(
     out: &mut dyn Write,
     err: &mut dyn Write,
 ) -> Result<u8, Failure> {
-    let source = open(&arguments.source)?;
     let scope = Scope {
         tenant: arguments.tenant.clone(),
         attachments: arguments.attachments,
@@ -172,7 +191,18 @@ fn run_export(
         },
     };
     let mut progress = Progress::on_terminal();
-    let exported = export::export(source.as_ref(), &scope, &arguments.out, &mut progress)?;
+    let read = |source: &mut dyn Source, reading| {
+        if reading > 0 {
+            fs::remove_file(&arguments.out)?;
+        }
+        let exported = export::export(source, &scope, &arguments.out, &mut progress)?;
+        Ok::<_, Failure>(exported)
+    };
+    let reading = read_settled(&arguments.source, read, |_| true)?;
+    let mut exported = reading.outcome;
+    if !reading.settled {
+        exported.warnings.push(UNSETTLED.to_owned());
+    }
     for warning in &exported.warnings {
         writeln!(err, "replay: {warning}")?;
     }

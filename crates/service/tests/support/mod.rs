@@ -107,11 +107,12 @@ impl Plane {
         Self::with(move |config| config.store.clock = clock).await
     }
 
+    /// [`Plane::new`] with other settings.
     #[expect(
         clippy::too_many_lines,
         reason = "the story of one set-up, told in order"
     )]
-    async fn with(set: impl FnOnce(&mut Config)) -> Self {
+    pub async fn with(set: impl FnOnce(&mut Config)) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let mut config = config(directory.path());
         set(&mut config);
