@@ -50,6 +50,7 @@ fn a_resumed_run_finds_what_a_whole_run_finds() {
         Twist::SecondVoteOfOnePerson,
         Twist::OrderSequenceFalls,
         Twist::OrderByEndedKey,
+        Twist::KeyEndsEarlier,
         Twist::OrderWhileSiteHeld,
         Twist::OutcomeOfOtherOrder,
         Twist::CounterSkips,

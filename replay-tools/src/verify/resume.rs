@@ -19,7 +19,7 @@ use crate::report::{Counts, Resumed};
 use crate::source::{Form, Kind, Source, SourceError};
 use crate::verdict::{Findings, Level, Status};
 
-const FORMAT: &str = "countersign-replay-state/1";
+const FORMAT: &str = "countersign-replay-state/2";
 const PROGRAM: &str = env!("CARGO_PKG_VERSION");
 const RULE: &str = "resume";
 
@@ -242,6 +242,17 @@ impl Run<'_> {
                     fault => fault,
                 });
                 record(findings, Level::Checkpoints, (chain, last), outcome)?;
+            }
+            let tenant = self
+                .tenants
+                .get(chain)
+                .filter(|_| !findings.is_broken(chain));
+            let not_held: Vec<_> = tenant
+                .into_iter()
+                .flat_map(|tenant| tenant.not_held_any_more(reached.size, &self.platform))
+                .collect();
+            for (at, fault) in not_held {
+                record(findings, Level::Evidence, (chain, at), Err(fault))?;
             }
         }
         Ok(())

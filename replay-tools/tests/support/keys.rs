@@ -192,6 +192,7 @@ impl World {
 
     /// The heads as they are now.
     fn recorded(&mut self, mut keys: KeysHead) -> Recorded {
+        let with_end = keys.last == HASH_TO_COME;
         let mut leaves = Vec::new();
         let mut changed = Vec::new();
         for id in self.announced.clone() {
@@ -205,6 +206,16 @@ impl World {
             });
             let leaf =
                 countersign_chain::checkpoint::head_leaf(&id.to_string(), &head, last.as_ref());
+            // As if nothing had been ordered since the heads before.
+            let earlier = self
+                .leaves
+                .get(&id)
+                .filter(|_| with_end && self.twist == Twist::KeyEndsEarlier);
+            if let Some(leaf) = earlier {
+                leaves.push(leaf.clone());
+                continue;
+            }
+            self.leaves.insert(id.clone(), leaf.clone());
             if self.recorded.insert(id, head.size).unwrap_or(0) != head.size {
                 changed.extend_from_slice(&leaf);
             }

@@ -44,6 +44,7 @@ pub(crate) enum Twist {
     OrderOutsideItsTimes,
     OrderByUnknownKey,
     OrderByEndedKey,
+    KeyEndsEarlier,
     OrderWithoutApproval,
     OrderForOtherGeneration,
     OrderSequenceFalls,

@@ -24,6 +24,8 @@ pub(crate) struct World {
     pub(super) commands: u64,
     pub(super) announced: Vec<ChainId>,
     pub(super) recorded: BTreeMap<ChainId, u64>,
+    /// What was last recorded of each chain.
+    pub(super) leaves: BTreeMap<ChainId, Vec<u8>>,
     pub(super) keys_head: Option<KeysHead>,
     pub(super) statement: (u64, Option<Digest>),
 }
@@ -54,6 +56,7 @@ impl World {
             commands: 0,
             announced: Vec::new(),
             recorded: BTreeMap::new(),
+            leaves: BTreeMap::new(),
             keys_head: None,
             statement: (0, None),
         };

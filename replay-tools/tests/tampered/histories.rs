@@ -21,6 +21,7 @@ fn histories_that_break_a_rule_of_evidence_are_named() {
         evidence(Twist::OrderOutsideItsTimes),
         evidence(Twist::OrderByUnknownKey),
         evidence(Twist::OrderByEndedKey),
+        evidence(Twist::KeyEndsEarlier),
         evidence(Twist::OrderWithoutApproval),
         evidence(Twist::OrderForOtherGeneration),
         evidence(Twist::OrderSequenceFalls),

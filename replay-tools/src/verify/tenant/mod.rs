@@ -159,6 +159,9 @@ pub(crate) struct Tenant {
     nonces: BTreeSet<Nonce>,
     order_nonces: BTreeSet<Nonce>,
     order_sequences: BTreeMap<ConnectorId, Sequence>,
+    /// The authorisations under each order key, and the platform head that each of them names.
+    #[serde(with = "pairs")]
+    ordered: BTreeMap<PublicKey, Vec<(Sequence, Sequence)>>,
     /// Pinned documents seen, so that a heartbeat can be placed among their versions.
     documents: BTreeMap<Digest, u64>,
     claims: Vec<Claim>,
@@ -181,6 +184,7 @@ impl Tenant {
             nonces: BTreeSet::new(),
             order_nonces: BTreeSet::new(),
             order_sequences: BTreeMap::new(),
+            ordered: BTreeMap::new(),
             documents: BTreeMap::new(),
             claims: Vec::new(),
             unnamed: None,

@@ -11,7 +11,8 @@ use countersign_ids::{ApproverId, Digest, Sequence, limits};
 
 use super::votes::unknown_or_bad;
 use super::{Context, Seen, Stage, Tenant};
-use crate::verify::fault::{Checked, absent, bad, need};
+use crate::verify::fault::{Checked, Fault, absent, bad, need};
+use crate::verify::platform::Platform;
 
 const RULE: &str = "order";
 
@@ -73,21 +74,52 @@ impl Tenant {
         self.check_statements(seen, authorized, order, context)
     }
 
-    fn key_held(&self, seen: &Seen<'_>, signer: &PublicKey, context: &Context<'_, '_>) -> Checked {
+    fn key_held(
+        &mut self,
+        seen: &Seen<'_>,
+        signer: &PublicKey,
+        context: &Context<'_, '_>,
+    ) -> Checked {
         let head = seen
             .header
             .platformhead
             .as_ref()
             .ok_or_else(|| bad(RULE, "the authorisation has no platformhead"))?;
-        let Some(history) = context.platform.keys() else {
+        let (head, at) = (head.sequence, seen.header.sequence);
+        self.ordered.entry(*signer).or_default().push((at, head));
+        self.held_at(signer, (at, head), context.platform)
+    }
+
+    /// Authorisations before a size of the chain whose key does not hold, by the keys that are known now: a key may have been
+    /// ended since, at a size before theirs.
+    pub(crate) fn not_held_any_more(
+        &self,
+        size: u64,
+        platform: &Platform,
+    ) -> impl Iterator<Item = (u64, Fault)> {
+        let orders = self
+            .ordered
+            .iter()
+            .flat_map(|(signer, orders)| orders.iter().map(move |order| (signer, *order)));
+        orders
+            .filter(move |(_, (at, _))| at.get() < size)
+            .filter_map(move |(signer, order)| {
+                let fault = self.held_at(signer, order, platform).err()?;
+                Some((order.0.get(), fault))
+            })
+    }
+
+    fn held_at(
+        &self,
+        signer: &PublicKey,
+        (at, head): (Sequence, Sequence),
+        platform: &Platform,
+    ) -> Checked {
+        let Some(history) = platform.keys() else {
             return Ok(());
         };
-        let ends = |statement: Sequence| {
-            context
-                .platform
-                .end_size(statement, &self.chain.to_string())
-        };
-        match history.holds_for_order(signer, head.sequence, seen.header.sequence, ends) {
+        let ends = |statement: Sequence| platform.end_size(statement, &self.chain.to_string());
+        match history.holds_for_order(signer, head, at, ends) {
             Ok(_) => Ok(()),
             Err(error @ NotHeld::EndUnknown) => Err(absent("order-key", error)),
             Err(error) => Err(bad("order-key", error)),
