@@ -131,8 +131,13 @@ impl Rebuild {
     /// Begins with no rows.
     #[must_use]
     pub fn new(projections: &Projections) -> Self {
+        Self::of(projections.make())
+    }
+
+    /// Begins with no rows of these.
+    pub(crate) const fn of(projections: Vec<Box<dyn Projection>>) -> Self {
         Self {
-            projections: projections.make(),
+            projections,
             rows: BTreeMap::new(),
             stopped: BTreeMap::new(),
             ends: None,

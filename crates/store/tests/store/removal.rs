@@ -3,8 +3,9 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use countersign_events::retention::Range;
+use countersign_events::retention::{Range, RowsDigest};
 use countersign_ids::{EventType, Retention, Sequence};
+use countersign_projections::{Change, Folded, Projection, Rows, Stop};
 use countersign_store::backup::{Restore, Take, restore, take};
 use countersign_store::read::{Item, Reader};
 use countersign_store::{Append, Doomed, Error, Ledger, NewEvent, Projections};
@@ -287,6 +288,55 @@ fn bodies_that_are_removed_are_in_no_byte_any_more_and_everything_verifies() {
     restore(&backups, &target, &Restore::default(), &mut |_| {}).unwrap();
     let restored = Reader::open(&target).unwrap();
     assert_eq!(headers(&restored), headers(&reader));
+}
+
+/// A read model of one row, whose version is this program's.
+struct Marked(u32);
+
+impl Projection for Marked {
+    fn name(&self) -> &'static str {
+        "marked"
+    }
+
+    fn version(&self) -> u32 {
+        self.0
+    }
+
+    fn fold(&self, _: &dyn Rows, _: &Folded<'_>) -> Result<Vec<Change>, Stop> {
+        let (key, value) = (b"version".to_vec(), vec![u8::try_from(self.0).unwrap()]);
+        Ok(vec![Change::Put { key, value }])
+    }
+}
+
+#[test]
+fn a_removal_that_another_version_goes_on_with_compares_what_both_made() {
+    let dir = tempfile::tempdir().unwrap();
+    let with = |version| countersign_store::Options {
+        projections: Projections::of(move || {
+            let mut all = countersign_projections::all();
+            all.push(Box::new(Marked(version)));
+            all
+        }),
+        ..options()
+    };
+    let ledger = fresh(dir.path(), with(1));
+    ledger.append_blocking(remark(1)).unwrap();
+    ledger.append_blocking(kept("the order")).unwrap();
+    let doomed = doomed(&ledger, 0, 0);
+    let first = ledger.remove(&doomed).unwrap();
+    assert_eq!(first.before, first.after);
+    ledger.close().unwrap();
+    drop(ledger);
+    // The program died before it wrote the receipt, and is a newer one when it comes again.
+    let ledger = Ledger::open(dir.path(), with(2)).unwrap();
+    let second = ledger.remove(&doomed).unwrap();
+    assert_eq!(second.before, second.after);
+    let names = |rows: &[RowsDigest]| -> Vec<_> {
+        rows.iter().map(|rows| rows.projection.clone()).collect()
+    };
+    assert!(names(&first.before).contains(&"marked".to_owned()));
+    assert_eq!(second.before.len(), first.before.len() - 1);
+    assert!(!names(&second.before).contains(&"marked".to_owned()));
 }
 
 #[test]
