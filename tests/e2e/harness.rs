@@ -112,6 +112,12 @@ impl Running {
         }
     }
 
+    /// Lets it do nothing more, and keeps it.
+    pub(crate) fn pause(&self) {
+        let pid = rustix::process::Pid::from_child(self.child.as_ref().unwrap());
+        rustix::process::kill_process(pid, rustix::process::Signal::STOP).unwrap();
+    }
+
     /// Waits until it died by itself.
     pub(crate) fn died(mut self) {
         until("the process to die", || {

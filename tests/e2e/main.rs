@@ -30,6 +30,10 @@ mod load;
 #[cfg(test)]
 mod log;
 #[cfg(test)]
+mod orders;
+#[cfg(test)]
+mod power;
+#[cfg(test)]
 mod projections;
 #[cfg(test)]
 mod retention;
@@ -49,3 +53,5 @@ mod world_disk;
 mod world_files;
 #[cfg(test)]
 mod world_time;
+#[cfg(test)]
+mod writers;

@@ -219,9 +219,25 @@ impl Plane {
 
     /// `replay verify` of the ledger, which must hold.
     pub(crate) fn verify(&self) {
-        let output = countersign(&["replay", "verify", self.data().to_str().unwrap()])
-            .output()
-            .unwrap();
+        self.verify_with(&[]);
+    }
+
+    /// The same, going on from the last time: chains and trees as a whole, what stands in bodies from there on.
+    pub(crate) fn verify_on(&self) {
+        let saved = self.directory.join("verified");
+        let saved = saved.to_str().unwrap();
+        let mut arguments = vec!["--save", saved];
+        if Path::new(saved).exists() {
+            arguments.extend(["--from", saved]);
+        }
+        self.verify_with(&arguments);
+    }
+
+    fn verify_with(&self, options: &[&str]) {
+        let data = self.data();
+        let mut arguments = vec!["replay", "verify", data.to_str().unwrap()];
+        arguments.extend(options);
+        let output = countersign(&arguments).output().unwrap();
         assert!(output.status.success(), "{}", told(&output));
     }
 }
@@ -342,6 +358,10 @@ impl Stage {
         let directory = self.connector_directory.to_str().unwrap().to_owned();
         let command = countersign(&["connector", "run", "--json", "--directory", &directory]);
         self.connector = Some(Running::start(self.plane.logged(command)));
+    }
+
+    pub(crate) fn kill_connector(&mut self) {
+        self.connector.take().unwrap().kill();
     }
 
     pub(crate) fn stop_connector(&mut self) {

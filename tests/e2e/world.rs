@@ -25,7 +25,8 @@ pub(crate) fn can(what: &str) -> bool {
 
 /// Runs a program of the system; what it said if it failed.
 pub(crate) fn system(program: &str, arguments: &[&str]) -> Result<(), String> {
-    let output = Command::new(program).args(arguments).output().unwrap();
+    let output = Command::new(program).args(arguments).output();
+    let output = output.map_err(|error| format!("{program}: {error}"))?;
     if output.status.success() {
         return Ok(());
     }
@@ -42,19 +43,21 @@ pub(crate) struct Volume {
 
 impl Volume {
     pub(crate) fn new(megabytes: u64) -> Self {
+        Self::try_new(megabytes).unwrap()
+    }
+
+    /// Fails where this is not root, or where there are no loop devices.
+    pub(crate) fn try_new(megabytes: u64) -> Result<Self, String> {
         let volume = Self {
             directory: tempfile::tempdir().unwrap(),
         };
         let image = std::fs::File::create(volume.image()).unwrap();
         image.set_len(megabytes * 1024 * 1024).unwrap();
         std::fs::create_dir(volume.path()).unwrap();
-        system(
-            "mkfs.ext4",
-            &["-q", "-m", "0", volume.image().to_str().unwrap()],
-        )
-        .unwrap();
-        volume.mount("rw").unwrap();
-        volume
+        let image = volume.image();
+        system("mkfs.ext4", &["-q", "-m", "0", image.to_str().unwrap()])?;
+        volume.mount("rw")?;
+        Ok(volume)
     }
 
     fn image(&self) -> PathBuf {
@@ -87,6 +90,21 @@ impl Volume {
 
     pub(crate) fn unmount(&self) -> Result<(), String> {
         system("umount", &[self.path().to_str().unwrap()])
+    }
+
+    /// Copies what the device has received, as a power cut at this moment would leave it.
+    pub(crate) fn what_is_left(&self) -> PathBuf {
+        let (image, left) = (self.image(), self.directory.path().join("left"));
+        let (from, to) = (image.to_str().unwrap(), left.to_str().unwrap());
+        system("cp", &["--sparse=always", from, to]).unwrap();
+        left
+    }
+
+    /// Goes on with that; nobody may have a file open here.
+    pub(crate) fn put_back(&self, left: PathBuf) {
+        self.unmount().unwrap();
+        std::fs::rename(left, self.image()).unwrap();
+        self.mount("rw").unwrap();
     }
 
     /// Fills it to the last byte.
