@@ -7,7 +7,8 @@ use countersign_domain::State;
 use countersign_domain::words::Verdict;
 use countersign_events::{self as events, Event};
 use countersign_ids::ActionId;
-use serde_json::{Value, json};
+use serde::{Deserialize, Serialize};
+use serde_json::json;
 
 use crate::{Change, Folded, Projection, Rows, Stop, row};
 
@@ -119,7 +120,24 @@ const fn leads(event: &events::Action) -> (&ActionId, Option<State>) {
 
 fn add(rows: &dyn Rows, counter: &str, change: i64) -> Result<Change, Stop> {
     let key = format!("{COUNTERS}{counter}");
-    let before = row::read(rows, &key)?.and_then(|row| row.get("count").and_then(Value::as_i64));
-    let count = before.unwrap_or_default().saturating_add(change);
-    row::put(&key, &json!({ "counter": counter, "count": count }))
+    let before: Option<Counted> = row::read_as(rows, &key)?;
+    let before = before.map_or(0, |before| before.count);
+    let row = Counter {
+        count: before.saturating_add(change),
+        counter,
+    };
+    row::put(&key, &row)
+}
+
+/// The row of a counter.
+#[derive(Serialize)]
+struct Counter<'a> {
+    count: i64,
+    counter: &'a str,
+}
+
+/// What is read of it.
+#[derive(Deserialize)]
+struct Counted {
+    count: i64,
 }

@@ -2,12 +2,19 @@
 
 use countersign_chain::json;
 use countersign_evidence::{ConnectorMessage, Envelope};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
 use crate::{Change, Rows, Stop};
 
 /// The object in a row; none where there is no row.
 pub(crate) fn read(rows: &dyn Rows, key: &str) -> Result<Option<Map<String, Value>>, Stop> {
+    read_as(rows, key)
+}
+
+/// The same as a type of its own.
+pub(crate) fn read_as<T: DeserializeOwned>(rows: &dyn Rows, key: &str) -> Result<Option<T>, Stop> {
     let Some(bytes) = rows.get(key.as_bytes()) else {
         return Ok(None);
     };
@@ -17,8 +24,8 @@ pub(crate) fn read(rows: &dyn Rows, key: &str) -> Result<Option<Map<String, Valu
 }
 
 /// Writes an object as a row.
-pub(crate) fn put(key: &str, row: &Value) -> Result<Change, Stop> {
-    let value = json::canonical(row)
+pub(crate) fn put(key: &str, row: &impl Serialize) -> Result<Change, Stop> {
+    let value = json::to_canonical(row)
         .map_err(|error| Stop(format!("row `{key}` cannot be written: {error}")))?;
     Ok(Change::Put {
         key: key.as_bytes().to_vec(),
@@ -45,7 +52,7 @@ pub(crate) fn update<const N: usize>(
     for (name, value) in members {
         row.insert(name.to_owned(), value);
     }
-    Ok(vec![put(key, &Value::Object(row))?])
+    Ok(vec![put(key, &row)?])
 }
 
 /// What a connector said, if it reads as a message; its signature was checked before the event was written.

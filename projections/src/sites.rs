@@ -39,16 +39,13 @@ impl Projection for Sites {
             }
             Some(Event::Deploy(events::Deploy::ReleaseAdded(added))) => {
                 let site = added.site.as_str();
-                let before = row::read(rows, site)?
-                    .and_then(|row| row.get("releases").and_then(Value::as_u64));
-                row::update(
-                    rows,
-                    site,
-                    [(
-                        "releases",
-                        json!(before.unwrap_or_default().saturating_add(1)),
-                    )],
-                )
+                let Some(mut row) = row::read(rows, site)? else {
+                    return Ok(Vec::new());
+                };
+                let before = row.get("releases").and_then(Value::as_u64);
+                let releases = before.unwrap_or_default().saturating_add(1);
+                row.insert("releases".to_owned(), json!(releases));
+                Ok(vec![row::put(site, &row)?])
             }
             Some(Event::Action(event)) => action(rows, folded, event),
             None

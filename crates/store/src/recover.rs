@@ -102,7 +102,7 @@ fn open_log(
         loaded,
         (commands.1, events.1),
         projector,
-    );
+    )?;
     Ok((view, behind, from))
 }
 

@@ -1,5 +1,5 @@
-//! Behind the journal: verifies every durable event again, hashes it into its tree, folds it into the projections, and
-//! writes it to sled.
+//! Behind the journal: verifies the place of every durable event again, hashes it into its tree, has it folded into the
+//! projections (`folding`), and writes it to sled.
 //!
 //! Opening a ledger runs [`Behind::absorb`] over the part of the journal that sled lacks; a running ledger runs it over what the
 //! writer hands over. There is no other recovery. Everything of one [`Behind::log`] changes in one sled batch: heads, indexes,
@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 use countersign_chain::ChainState;
 use countersign_ids::{ChainId, Sequence};
 
+use super::folding::Folding;
 use super::followed::Followed;
 use super::handover::{Asked, Ending, Handover, Order, What, Woken, Written};
 use super::heads::{Accepted, Damage, event_place};
@@ -52,7 +53,7 @@ pub(crate) struct Behind {
     events: IndexWriter<EVENT_BYTES>,
     fresh_commands: Vec<([u8; 16], [u8; COMMAND_BYTES])>,
     fresh_events: Vec<([u8; 16], [u8; EVENT_BYTES])>,
-    projector: Projector,
+    folding: Folding,
     marks: Marks,
     /// The last frame that was absorbed.
     absorbed: LogPosition,
@@ -72,7 +73,8 @@ impl Behind {
         loaded: Loaded,
         indexes: (IndexWriter<COMMAND_BYTES>, IndexWriter<EVENT_BYTES>),
         projector: Projector,
-    ) -> Self {
+    ) -> Result<Self, Error> {
+        let folding = Folding::start(&view, projector).map_err(|error| Error::io(&dir, error))?;
         let mut chains = BTreeMap::new();
         let mut marks = Marks::default();
         for (number, row) in loaded.heads {
@@ -87,7 +89,7 @@ impl Behind {
             }
             chains.insert(row.chain.clone(), Followed::restore(chain, row));
         }
-        Self {
+        Ok(Self {
             view,
             blobs,
             dir,
@@ -98,13 +100,13 @@ impl Behind {
             events: indexes.1,
             fresh_commands: Vec::new(),
             fresh_events: Vec::new(),
-            projector,
+            folding,
             marks,
             absorbed: loaded.position,
             logged: Position::new(loaded.position.end),
             owes_step: true,
             told: None,
-        }
+        })
     }
 
     /// What the writer needs to continue: every chain's state, and the platform's marks.
@@ -164,9 +166,7 @@ impl Behind {
                             since = Instant::now();
                         }
                     }
-                    self.view
-                        .folded
-                        .send_replace(Position::new(self.absorbed.end));
+                    self.folding.reach(Position::new(self.absorbed.end))?;
                 }
                 Woken::Asked(asked) => self.remove(&asked)?,
                 Woken::Ordered(order) => self.order(&order)?,
@@ -188,16 +188,20 @@ impl Behind {
     }
 
     /// Whether projections are made again now: not while events wait to be taken in, but always a little.
-    fn may_step(&self) -> bool {
+    fn may_step(&mut self) -> bool {
         let waits = self.view.durable.borrow().get();
         let waits = waits.saturating_sub(self.absorbed.end);
-        self.projector.has_work() && (self.owes_step || waits < YIELD_BYTES)
+        (self.owes_step || waits < YIELD_BYTES) && self.folding.has_work()
     }
 
     fn step(&mut self) -> Result<(), Error> {
         self.owes_step = false;
         let chains = &self.chains;
-        match self.projector.step(&self.view, |id| size(chains, id))? {
+        let stepped = self
+            .folding
+            .settled()?
+            .step(&self.view, |id| size(chains, id))?;
+        match stepped {
             Step::Nothing | Step::More => Ok(()),
             Step::Stage => self.log(),
         }
@@ -208,7 +212,7 @@ impl Behind {
         let room = self.room_for(0);
         let ordered = room.is_ok();
         if ordered {
-            self.projector.order(&self.view, &order.projection);
+            self.folding.settled()?.order(&self.view, &order.projection);
             self.log()?;
             crash_at("rebuild.ordered");
         }
@@ -308,8 +312,8 @@ impl Behind {
         }
         self.touched.insert(chain.id.clone());
         self.index(chain, entries, written);
-        for entry in entries {
-            if chain.id.is_platform() {
+        if chain.id.is_platform() {
+            for entry in entries {
                 self.marks.note(
                     entry.header().event_type.family(),
                     entry.sequence(),
@@ -318,9 +322,8 @@ impl Behind {
                 let covered = recorded::covered(&self.blobs, entry);
                 self.touched.extend(recorded::apply(&self.view, covered));
             }
-            self.projector.fold(&self.view, chain, entry);
         }
-        Ok(())
+        self.folding.give(chain, entries)
     }
 
     /// A chain that lost what comes next, or whose next event does not verify: it ends here and is read-only.
@@ -388,11 +391,11 @@ impl Behind {
         self.events
             .stage(&view.log.events, db, &mut batch, &mut self.fresh_events)?;
         let chains = &self.chains;
-        self.projector
-            .stage(&view, &mut batch, |id| size(chains, id))?;
+        let mut projector = self.folding.settled()?;
+        projector.stage(&view, &mut batch, |id| size(chains, id))?;
         let position = values::seal(keys::POSITION, &json(&self.absorbed)?);
         batch.insert(keys::POSITION, position);
-        let replaces = self.projector.replaces();
+        let replaces = projector.replaces();
         if replaces {
             crash_at("rebuild.staged");
         }
@@ -400,7 +403,8 @@ impl Behind {
 
         self.commands.settle(&view.log.commands);
         self.events.settle(&view.log.events);
-        self.projector.settle(&view);
+        projector.settle(&view);
+        drop(projector);
         for id in &touched {
             if let Some(followed) = self.chains.get_mut(id) {
                 followed.settle();
@@ -415,7 +419,7 @@ impl Behind {
         self.say_logged();
         self.owes_step = true;
         let chains = &self.chains;
-        self.projector.tell(&view, |id| size(chains, id));
+        self.folding.settled()?.tell(&view, |id| size(chains, id));
         Ok(())
     }
 
@@ -475,10 +479,13 @@ impl Behind {
             .map(|followed| Arc::clone(&followed.chain))
             .collect();
         for chain in chains {
-            while self
-                .projector
-                .catch_up(&self.view, &chain, CATCH_UP_EVENTS)?
-            {
+            loop {
+                let mut projector = self.folding.settled()?;
+                let more = projector.catch_up(&self.view, &chain, CATCH_UP_EVENTS)?;
+                drop(projector);
+                if !more {
+                    break;
+                }
                 self.log()?;
             }
         }

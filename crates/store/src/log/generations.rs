@@ -83,13 +83,13 @@ impl Generations {
         Sequence::new(fold.map_or(0, |fold| fold.next))
     }
 
-    /// One more event is folded into a generation.
-    pub(crate) fn advance(&mut self, place: &Place, generation: Generation) {
+    /// All events before `next` are folded into a generation.
+    pub(crate) fn reach(&mut self, place: &Place, generation: Generation, next: u64) {
         for folds in [&mut self.serving, &mut self.building] {
             if let Some(fold) = folds.get_mut(place)
                 && fold.generation == generation
             {
-                fold.next = fold.next.saturating_add(1);
+                fold.next = next;
             }
         }
         self.touch(place);
@@ -222,13 +222,13 @@ mod tests {
         }
         let mut all = Generations::default();
         assert_eq!(all.at(&place, 1)[1], None);
-        all.advance(&place, 0);
+        all.reach(&place, 0, 1);
         let mut all = reopened(&db, &mut all);
         all.begin(&place, 2);
         let mut all = reopened(&db, &mut all);
         assert_eq!(all.at(&place, 2)[1].unwrap().generation, 1);
         all.begin(&place, 3);
-        all.advance(&place, 2);
+        all.reach(&place, 2, 1);
         let mut all = reopened(&db, &mut all);
         let [serving, building] = all.at(&place, 3);
         assert_eq!((serving.unwrap().next, serving.unwrap().generation), (1, 0));

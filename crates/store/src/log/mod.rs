@@ -5,6 +5,7 @@
 pub(crate) mod behind;
 pub(crate) mod blocks;
 pub(crate) mod filter;
+mod folding;
 pub(crate) mod followed;
 pub(crate) mod generations;
 pub(crate) mod handover;

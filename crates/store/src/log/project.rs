@@ -23,6 +23,9 @@ use crate::{Entry, Error};
 /// Events that are read at a time when a projection catches up.
 const CATCH_UP_EVENTS: usize = 1024;
 
+/// An event and what its body says.
+type Told<'e> = (&'e Entry, Result<Option<Event>, String>);
+
 /// The projections and where they are.
 pub(crate) struct Projector {
     pub(super) projections: Vec<Arc<dyn Projection>>,
@@ -81,30 +84,35 @@ impl Projector {
             .map(|found| found.version())
     }
 
-    /// Folds one verified event into every projection that is at it.
-    pub(crate) fn fold(&mut self, view: &View, chain: &Chain, entry: &Entry) {
-        let event = decode(entry);
+    /// Folds verified events of one chain, in their order, into every projection that is at them.
+    pub(crate) fn fold<'e>(
+        &mut self,
+        view: &View,
+        chain: &Chain,
+        entries: impl IntoIterator<Item = &'e Entry>,
+    ) {
+        let entries = entries.into_iter();
+        let told: Vec<Told<'e>> = entries.map(|entry| (entry, decode(entry))).collect();
         for projection in self.projections.clone() {
-            self.fold_one(view, chain, projection.as_ref(), (entry, event.as_ref()));
+            self.fold_all(view, chain, projection.as_ref(), &told);
         }
     }
 
-    /// Folds one event into what is served of a projection and into what is made again, where they are at it.
-    fn fold_one(
+    /// Folds events into what is served of a projection and into what is made again, where they are at them.
+    fn fold_all(
         &mut self,
         view: &View,
         chain: &Chain,
         projection: &dyn Projection,
-        told: (&Entry, Result<&Option<Event>, &String>),
+        told: &[Told<'_>],
     ) {
         let place = (projection.name().to_owned(), chain.id.clone());
         let folds = self.generations.at(&place, projection.version());
         for fold in folds.into_iter().flatten() {
-            // One that is behind is brought here from the log; one of another version stands still until it is replaced.
-            let at_it = fold.version == projection.version()
-                && fold.next == told.0.sequence().get()
-                && !self.is_stopped(&place, fold.generation);
-            if at_it {
+            // One of another version stands still until it is replaced.
+            let goes_on =
+                fold.version == projection.version() && !self.is_stopped(&place, fold.generation);
+            if goes_on {
                 self.fold_into(view, projection, (&place, fold), told);
             }
         }
@@ -115,19 +123,34 @@ impl Projector {
         view: &View,
         projection: &dyn Projection,
         (place, fold): (&Place, Fold),
-        (entry, event): (&Entry, Result<&Option<Event>, &String>),
+        told: &[Told<'_>],
     ) {
         let rows = ChainRows::of(view, &place.0, &place.1, fold.generation);
-        let changes = match event {
-            Ok(event) => rows.checked(projection.fold(&rows, &folded(entry, event.as_ref()))),
-            Err(reason) => Err(reason.clone()),
-        };
-        match changes {
-            Ok(changes) => {
-                rows.change(changes);
-                self.generations.advance(place, fold.generation);
+        let mut next = fold.next;
+        let mut stopped = None;
+        for (entry, event) in told {
+            // One that is behind is brought here from the log.
+            if entry.sequence().get() != next {
+                continue;
             }
-            Err(reason) => self.stop(view, place, fold.generation, (entry.sequence(), &reason)),
+            let changes = match event {
+                Ok(event) => rows.checked(projection.fold(&rows, &folded(entry, event.as_ref()))),
+                Err(reason) => Err(reason.clone()),
+            };
+            match changes {
+                Ok(changes) => rows.change(changes),
+                Err(reason) => {
+                    stopped = Some((entry.sequence(), reason));
+                    break;
+                }
+            }
+            next = next.saturating_add(1);
+        }
+        if next > fold.next {
+            self.generations.reach(place, fold.generation, next);
+        }
+        if let Some((at, reason)) = stopped {
+            self.stop(view, place, fold.generation, (at, &reason));
         }
     }
 
@@ -182,11 +205,11 @@ impl Projector {
                 if left == 0 {
                     return Ok(true);
                 }
-                for entry in view.read(chain, next, CATCH_UP_EVENTS)? {
-                    let event = decode(&entry);
-                    self.fold_one(view, chain, projection.as_ref(), (&entry, event.as_ref()));
-                    left = left.saturating_sub(1);
-                }
+                let entries = view.read(chain, next, CATCH_UP_EVENTS)?;
+                let told: Vec<Told<'_>> =
+                    entries.iter().map(|entry| (entry, decode(entry))).collect();
+                self.fold_all(view, chain, projection.as_ref(), &told);
+                left = left.saturating_sub(told.len() as u64);
             }
         }
         Ok(false)

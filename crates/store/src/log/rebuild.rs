@@ -149,9 +149,7 @@ impl Projector {
         };
         let reason = match read {
             Ok((chain, entries)) if !entries.is_empty() => {
-                for entry in &entries {
-                    self.fold(view, &chain, entry);
-                }
+                self.fold(view, &chain, &entries);
                 for (name, folded) in self.folded_again(id) {
                     let folded = folded.saturating_sub(before.get(&name).copied().unwrap_or(0));
                     let pace = self.paces.entry(name).or_insert_with(Pace::new);

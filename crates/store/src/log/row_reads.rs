@@ -60,7 +60,12 @@ impl<'a> ChainRows<'a> {
             return;
         }
         let mut rows = self.changed.write().unwrap_or_else(PoisonError::into_inner);
-        let rows = rows.entry(self.prefix.clone()).or_default();
+        if !rows.contains_key(&self.prefix) {
+            rows.insert(self.prefix.clone(), BTreeMap::new());
+        }
+        let Some(rows) = rows.get_mut(&self.prefix) else {
+            return;
+        };
         rows.extend(changes.into_iter().map(|change| match change {
             Change::Put { key, value } => (key, Some(value)),
             Change::Delete { key } => (key, None),
