@@ -2,8 +2,9 @@
 //!
 //! **Writing.** [`Ledger::append`] checks, salts and seals on the caller's thread; one writer orders the appends, checks their
 //! conditions, writes them as one frame each, and answers when an fdatasync has returned (`write`, `journal`). A thread behind
-//! it verifies every event again and takes it into trees, projections and sled (`log`). **Opening** runs that same code over
-//! the part of the journal that sled lacks (`recover`). **Reading** never waits for either. Formats: docs/format.md section 5.
+//! it verifies the place of every event again and takes it into trees and sled; another folds it into projections (`log`).
+//! **Opening** runs that same code over the part of the journal that sled lacks (`recover`). **Reading** never waits for any of
+//! them. Formats: docs/format.md section 5.
 //!
 //! # What happens when
 //!
@@ -39,6 +40,7 @@ pub mod clock;
 pub mod codes;
 mod cost;
 mod damage;
+mod digests;
 mod disk;
 mod entropy;
 mod entry;

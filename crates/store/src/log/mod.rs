@@ -122,7 +122,8 @@ impl Log {
                 sequence: Sequence::new(next),
                 reason: reason.to_owned(),
             };
-            let (first, records) = blocks::read(&self.db(), chain.number, Sequence::new(next))?
+            let (at, left) = (Sequence::new(next), limit - entries.len());
+            let (first, records) = blocks::read(&self.db(), chain.number, at, left)?
                 .ok_or_else(|| missing("the log has no block for it"))?;
             // Only what is asked for is verified: a receipt must not cost a whole block.
             let skip = usize::try_from(next.saturating_sub(first.get())).unwrap_or(usize::MAX);
@@ -213,7 +214,7 @@ pub(crate) fn hash_at(
     number: keys::Number,
     sequence: Sequence,
 ) -> Result<Option<EventHash>, Error> {
-    let Some((first, records)) = blocks::read(db, number, sequence)? else {
+    let Some((first, records)) = blocks::read(db, number, sequence, 1)? else {
         return Ok(None);
     };
     let skip = usize::try_from(sequence.get().saturating_sub(first.get())).unwrap_or(usize::MAX);

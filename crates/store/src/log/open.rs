@@ -15,7 +15,7 @@ use crate::disk::{Disk, Part};
 
 const CACHE_BYTES: u64 = 32 * 1024 * 1024;
 /// What the keys and values mean; a log of another format is set aside and made again from the journal.
-const FORMAT: u32 = 3;
+const FORMAT: u32 = 4;
 /// How long an earlier handle of this process may take to let go of sled's own lock.
 const RELEASE_WAIT: Duration = Duration::from_secs(10);
 

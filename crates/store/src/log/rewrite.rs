@@ -156,14 +156,14 @@ fn thinned(
     let Found::Value(value) = values::get(db, key)? else {
         return Err(damaged());
     };
-    let raw = blocks::unpack_block(&value).ok_or_else(damaged)?;
+    let raw = blocks::decode_all(&value).ok_or_else(damaged)?;
     let reason = |at: usize, header: &[u8]| {
         let sequence = first.get().saturating_add(at as u64);
         let within = doomed.covers(chain, Sequence::new(sequence));
         within.then(|| doomed.reason(header)).flatten()
     };
     let value = match record::thin(&raw, reason) {
-        Some(raw) => blocks::pack(&raw).map_err(|error| Error::Log(error.into()))?,
+        Some(raw) => blocks::encode(&raw)?,
         None => value,
     };
     Ok(Kept::Rewritten(key.to_vec(), value))

@@ -6,9 +6,9 @@
 use std::collections::BTreeMap;
 use std::ops::Bound;
 
-use super::blocks::{pack, unpack};
 use super::values;
 use crate::Error;
+use crate::digests;
 use crate::journal::frame::{put, take};
 
 /// Bytes of rows in a block, unless one row alone is larger.
@@ -23,7 +23,7 @@ pub(crate) type KeyValue = (Vec<u8>, Vec<u8>);
 
 /// The rows of a block that stands under `key`; `None` if the bytes are anything else.
 pub(crate) fn decode(key: &[u8], sealed: &[u8]) -> Option<Vec<KeyValue>> {
-    let raw = unpack(values::unseal(key, sealed)?, UNPACKED_BYTES_MAX)?;
+    let raw = digests::unpack(values::unseal(key, sealed)?, UNPACKED_BYTES_MAX)?;
     let mut rest = raw.as_slice();
     let mut rows = Vec::new();
     while !rest.is_empty() {
@@ -169,7 +169,7 @@ fn write(
 
 fn block(prefix: &[u8], first: &[u8], raw: &[u8]) -> Result<(Vec<u8>, Option<Vec<u8>>), Error> {
     let key = [prefix, first].concat();
-    let packed = pack(raw).map_err(|error| Error::Log(error.into()))?;
+    let packed = digests::pack(raw).map_err(|error| Error::Log(error.into()))?;
     let sealed = values::seal(&key, &packed);
     Ok((key, Some(sealed)))
 }

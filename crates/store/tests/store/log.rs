@@ -344,8 +344,9 @@ fn a_body_that_was_changed_in_a_block_is_never_handed_out() {
     fill(&ledger, "blog", "a", 300);
     ledger.close().unwrap();
     drop(ledger);
-    // A block is the length of its events and one zstd frame over them, cut into pieces that end with a number; in front are
-    // its length and a checksum over key and block. All of that is right again after the change.
+    // A block is cut into pieces that end with a number; in front are its length and a checksum over key and block. In it stand
+    // how many events it has, a hash for each 32 of them and that of the last, the lengths of their text before and after
+    // compression, and the text. All of that is right again after the change, but for the hashes.
     tamper(dir.path(), |db| {
         let first = db.scan_prefix(b"b").keys().next().unwrap().unwrap();
         let key = &first[..first.len() - 2];
@@ -353,16 +354,21 @@ fn a_body_that_was_changed_in_a_block_is_never_handed_out() {
         let block: Vec<u8> = pieces
             .iter()
             .flat_map(|(_, piece)| piece.to_vec())
+            .skip(8)
             .collect();
-        let length = u32::from_be_bytes(block[8..12].try_into().unwrap()) as usize;
-        let mut events = zstd::bulk::decompress(&block[12..], length).unwrap();
-        let body = events
+        let number = |at: usize| u32::from_be_bytes(block[at..at + 4].try_into().unwrap()) as usize;
+        let text_at = 4 + (number(0).div_ceil(32) + 1) * 32;
+        let (hashes, packed) = block.split_at(text_at);
+        let (text, digests) = packed[12..].split_at(number(text_at + 8));
+        let mut text = zstd::bulk::decompress(text, number(text_at)).unwrap();
+        let body = text
             .windows(8)
             .position(|part| part == b"A tenant")
             .unwrap();
-        events[body] = b'B';
-        let packed = zstd::bulk::compress(&events, 1).unwrap();
-        let block = [&block[8..12], &packed].concat();
+        text[body] = b'B';
+        let text = zstd::bulk::compress(&text, 1).unwrap();
+        let length = u32::try_from(text.len()).unwrap().to_be_bytes();
+        let block = [hashes, &packed[..8], &length, &text, digests].concat();
         let crc = crc32c::crc32c_append(crc32c::crc32c(key), &block);
         let length = u32::try_from(block.len()).unwrap();
         let block = [&length.to_be_bytes(), &crc.to_be_bytes(), block.as_slice()].concat();
