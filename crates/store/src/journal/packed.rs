@@ -9,11 +9,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use super::scan::SegmentFile;
 use super::{Position, bytes};
+use crate::digests;
 use crate::disk::{Disk, File};
 
 /// What a compressed segment begins with.
 const MAGIC: [u8; 4] = *b"CSJZ";
-const VERSION: u8 = 1;
+/// Blocks of version 1 are plain zstd frames; those of version 2 have their digests apart. Only the latter are written.
+const VERSIONS: [u8; 2] = [1, 2];
+const VERSION: u8 = 2;
 /// Magic (4), version (1), zero (3), position of the first byte (8), length before compression (8), bytes of a block (4), blocks (4).
 const FIXED_BYTES: usize = 32;
 /// Compressed length (4) and CRC32C (4) of each block.
@@ -57,6 +60,7 @@ impl Damaged {
 pub(crate) struct Packed {
     file: File,
     damaged: Damaged,
+    version: u8,
     length: u64,
     blocks: Arc<[(u64, Block)]>,
     /// The block that was read last.
@@ -91,6 +95,7 @@ impl Segment {
         Ok(Self::Packed(Packed {
             file,
             damaged,
+            version: version(&fixed),
             length,
             blocks: blocks.into(),
             last: Mutex::default(),
@@ -123,6 +128,7 @@ impl Segment {
             Self::Packed(packed) => Self::Packed(Packed {
                 file: packed.file.try_clone()?,
                 damaged: packed.damaged,
+                version: packed.version,
                 length: packed.length,
                 blocks: Arc::clone(&packed.blocks),
                 last: Mutex::default(),
@@ -184,9 +190,17 @@ impl Packed {
         if self.file.read_at(&mut packed, at)? < length || crc32c::crc32c(&packed) != block.crc {
             return Ok(None);
         }
-        let unpacked = zstd::bulk::decompress(&packed, BLOCK_BYTES).ok();
+        let unpacked = if self.version == 1 {
+            zstd::bulk::decompress(&packed, BLOCK_BYTES).ok()
+        } else {
+            digests::unpack(&packed, BLOCK_BYTES)
+        };
         Ok(unpacked.filter(|unpacked| unpacked.len() == whole))
     }
+}
+
+fn version(fixed: &[u8; FIXED_BYTES]) -> u8 {
+    fixed.get(4).copied().unwrap_or_default()
 }
 
 /// What the head says: how many bytes were written into the segment, and its blocks.
@@ -205,7 +219,8 @@ fn table(
     };
     let (length, blocks) = (number(16), usize::try_from(short(28)).unwrap_or(usize::MAX));
     let expected = length.div_ceil(bytes(BLOCK_BYTES));
-    let known = fixed.get(4..8) == Some(&[VERSION, 0, 0, 0])
+    let known = VERSIONS.contains(&version(fixed))
+        && fixed.get(5..8) == Some(&[0, 0, 0])
         && number(8) == base.get()
         && short(24) == u32::try_from(BLOCK_BYTES).unwrap_or_default()
         && bytes(blocks) == expected
@@ -244,6 +259,11 @@ fn unknown(length: u64) -> Vec<(u64, Block)> {
     let blocks = length.div_ceil(bytes(BLOCK_BYTES));
     let nowhere = Block { length: 0, crc: 1 };
     (0..blocks).map(|_| (0, nowhere)).collect()
+}
+
+/// The bytes of one block as they lie in a compressed segment.
+pub(crate) fn pack(block: &[u8]) -> io::Result<Vec<u8>> {
+    digests::pack(block)
 }
 
 /// The head of a compressed segment with these blocks.

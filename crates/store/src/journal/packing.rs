@@ -16,8 +16,6 @@ use super::scan::{SegmentFile, segments};
 use super::{Position, bytes};
 use crate::disk::{Disk, Part};
 
-/// Level 1 is the fastest, and of these bytes, which are half hexadecimal digits, it leaves the least.
-const LEVEL: i32 = 1;
 /// The file that is being made; what a crash leaves of it is written over.
 const BESIDE: &str = "packing.tmp";
 
@@ -153,7 +151,7 @@ pub(crate) fn replace(
         if stop.load(Ordering::Acquire) {
             return Ok(());
         }
-        let packed = zstd::bulk::compress(source.read(&mut raw, start)?, LEVEL)?;
+        let packed = packed::pack(source.read(&mut raw, start)?)?;
         target.write_at(part, &packed, at)?;
         at = at.saturating_add(bytes(packed.len()));
         blocks.push(Block {
@@ -351,6 +349,41 @@ mod tests {
             frame_at(&disk, dir, Position::new(7)).unwrap().map(|_| ()),
             None
         );
+    }
+
+    /// The same segment as a program wrote it whose blocks were plain zstd frames.
+    #[test]
+    fn a_segment_of_the_first_version_reads_as_before() {
+        let dir = tempfile::tempdir().unwrap();
+        let (dir, disk) = (dir.path(), Disk::default());
+        let journal = journal(dir);
+        let before = frames(dir).unwrap();
+        let all = segments(&disk, dir).unwrap();
+        let (segment, next) = (&all[0], &all[1]);
+        let length = next.base.since(segment.base);
+        let bytes = std::fs::read(&segment.path).unwrap();
+        let blocks = bytes[..usize::try_from(length).unwrap()].chunks(BLOCK_BYTES);
+        let frames_of = blocks.map(|block| zstd::bulk::compress(block, 1).unwrap());
+        let zstd_frames: Vec<Vec<u8>> = frames_of.collect();
+        let table = zstd_frames.iter().map(|frame| Block {
+            length: u32::try_from(frame.len()).unwrap(),
+            crc: crc32c::crc32c(frame),
+        });
+        let mut head = packed::head(segment.base, length, &table.collect::<Vec<_>>());
+        head.truncate(head.len() - 4);
+        head[4] = 1;
+        let crc = crc32c::crc32c(&head).to_be_bytes();
+        std::fs::write(
+            &segment.path,
+            [head, crc.to_vec(), zstd_frames.concat()].concat(),
+        )
+        .unwrap();
+        assert!(is_packed(segment));
+        assert!(same(&before, &frames(dir).unwrap()));
+        pack_up_to(dir, journal.durable());
+        assert_eq!(std::fs::read(&segment.path).unwrap()[4], 1, "it stays");
+        assert_eq!(std::fs::read(&next.path).unwrap()[4], 2);
+        assert!(same(&before, &frames(dir).unwrap()));
     }
 
     #[test]
