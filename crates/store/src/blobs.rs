@@ -114,6 +114,23 @@ impl Blobs {
         }
     }
 
+    /// The digests of all files that there are.
+    pub(crate) fn all(&self) -> Result<Vec<Digest>, Error> {
+        let root = self.root.join("sha256");
+        let list = |dir: &Path| match self.disk.list(dir) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+            other => other.map_err(|error| Error::io(dir, error)),
+        };
+        let mut all = Vec::new();
+        for front in list(&root)? {
+            for rest in list(&root.join(&front))? {
+                let name = format!("sha256:{}{}", front.display(), rest.display());
+                all.extend(name.parse::<Digest>());
+            }
+        }
+        Ok(all)
+    }
+
     /// Puts `bytes` at `path` unless they stand there, and makes sure that they are durable.
     fn ensure(&self, part: Part, path: &Path, stands: bool, bytes: &[u8]) -> Result<(), Error> {
         let (disk, known) = (&self.disk, &self.known);

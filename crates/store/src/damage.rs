@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use countersign_ids::ChainId;
+use countersign_ids::{ChainId, Digest};
 
 use crate::Position;
 use crate::journal::hole::Hole;
@@ -14,8 +14,21 @@ pub struct Damage {
     pub place: Place,
     /// What is wrong there.
     pub what: String,
-    /// The chains that lost events by it, and are read-only.
+    /// The chains that it is about: those that lost events by it and are read-only, or those whose events are there again.
     pub chains: Vec<ChainId>,
+    /// What healed it, if anything did.
+    pub healed: Option<Remedy>,
+}
+
+/// What healed damage.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Remedy {
+    /// The checksum, which tells one flipped bit from all others.
+    Bit,
+    /// The copy of the events in the log.
+    Log,
+    /// The journal, from which the log was made again.
+    Journal,
 }
 
 /// Where damage was found.
@@ -28,6 +41,10 @@ pub enum Place {
         /// Behind the last one.
         to: Position,
     },
+    /// In the log.
+    Log,
+    /// The bytes of a blob.
+    Blob(Digest),
 }
 
 impl Damage {
@@ -37,6 +54,7 @@ impl Damage {
             place: Place::Journal { from, to },
             what: hole.what.clone(),
             chains,
+            healed: None,
         }
     }
 }
@@ -45,12 +63,25 @@ impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Journal { from, to } => write!(f, "the journal from {from} to {to}"),
+            Self::Log => f.write_str("the log"),
+            Self::Blob(digest) => write!(f, "blob {digest}"),
         }
     }
 }
 
 impl fmt::Display for Damage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.place, self.what)
+        write!(f, "{}: {}", self.place, self.what)?;
+        self.healed.map_or(Ok(()), |remedy| write!(f, "; {remedy}"))
+    }
+}
+
+impl fmt::Display for Remedy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Bit => "the checksum tells which bit, and it is as it was",
+            Self::Log => "made again from the log",
+            Self::Journal => "made again from the journal",
+        })
     }
 }

@@ -485,6 +485,16 @@ impl Ledger {
         self.end(Ending::Finish);
     }
 
+    /// Compresses what a thread of its own compresses on a real disk: a simulated one is written in one order.
+    #[cfg(feature = "faults")]
+    pub fn compress(&self) -> Result<(), Error> {
+        self.ask_the_log(None)?;
+        let (disk, dir) = (self.layout.disk(), self.layout.journal());
+        let go_on = std::sync::atomic::AtomicBool::new(false);
+        crate::journal::packing::pack_all(disk, &dir, self.view.logged(), &go_on)
+            .map_err(|error| Error::io(&dir, error))
+    }
+
     /// Ends both threads, and says whether they ended well; `None` if they had ended before.
     fn end(&self, ending: Ending) -> Option<bool> {
         let threads = self

@@ -25,8 +25,9 @@
 //!   served until the new ones reach as far; killed in between, it goes on at the next start.
 //! - **A removal is interrupted.** Each segment is before or after, and so is the log; doing it again does the rest
 //!   ([`Ledger::remove`]).
-//! - **The journal is damaged** where it was durable. Nothing is cut. Opening goes on behind it, and says where it is
-//!   ([`Status::damage`]). A chain that lost an event by it, or one of whose events does not verify, is read-only, by name; the
+//! - **The journal is damaged** where it was durable. Nothing is cut. One flipped bit is put right by its checksum, frames that
+//!   the log has are written again, out loud ([`Status::healed`]): in what opening reads at once, in the rest when somebody
+//!   calls [`Ledger::sweep`]. Opening goes on behind what nothing heals, and says where it is ([`Status::damage`]). A chain that lost an event by it, or one of whose events does not verify, is read-only, by name; the
 //!   other chains go on. Where it cannot be told which chains lost something, all are read-only. A journal that lost its end,
 //!   or a whole segment of which nothing is left behind it, is not opened ([`Error::Damaged`]).
 //! - **A second process** opens the directory: [`Error::Locked`], and nothing was touched.
@@ -50,6 +51,7 @@ mod keyring;
 mod layout;
 mod ledger;
 mod log;
+mod mend;
 mod options;
 mod proofs;
 pub mod read;
@@ -58,6 +60,7 @@ mod recover;
 mod removal;
 mod rows;
 mod status;
+mod sweep;
 mod tree;
 mod view;
 #[cfg(feature = "faults")]
@@ -69,7 +72,7 @@ pub use audit::Audit;
 pub use blobs::Blobs;
 pub use codes::CODES;
 pub use cost::RebuildCost;
-pub use damage::{Damage, Place};
+pub use damage::{Damage, Place, Remedy};
 pub use disk::Disk;
 #[cfg(feature = "faults")]
 pub use disk::simulated as faults;
@@ -83,6 +86,7 @@ pub use proofs::Checkpoint;
 pub use removal::{Doomed, Removed};
 pub use rows::{Row, RowRange};
 pub use status::{Rebuilding, Refused, Status};
+pub use sweep::Swept;
 pub use view::Head;
 
 pub(crate) use journal::frame::PAYLOAD_BYTES_MAX;

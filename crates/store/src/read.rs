@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use countersign_chain::Record;
 use countersign_ids::{ChainId, Digest};
 
+use crate::damage::Remedy;
 use crate::journal::frame::take;
 use crate::journal::hole::Hole;
 use crate::journal::scan::{self, Scan, Step};
@@ -289,6 +290,13 @@ impl Frames {
         while let Some(step) = self.scan.next_step()? {
             let frame = match step {
                 Step::Frame(frame) => frame,
+                Step::Mended(frame, _) if self.over => {
+                    let mut damage = Damage::of_hole(&hole_of(&frame), Vec::new());
+                    damage.healed = Some(Remedy::Bit);
+                    self.damage.push(damage);
+                    frame
+                }
+                Step::Mended(frame, _) => return Err(hole_of(&frame).error().into()),
                 Step::Hole(hole) => {
                     self.leave_out(&hole)?;
                     continue;
@@ -303,6 +311,8 @@ impl Frames {
             let malformed = |what: &str| Hole {
                 from: frame.position,
                 to: frame.end,
+                segment: Some(frame.head.segment),
+                ends: false,
                 what: what.to_owned(),
             };
             let position = frame.end;
@@ -333,7 +343,7 @@ impl Frames {
                         note,
                     }));
                 }
-                Kind::Footer | Kind::Closed => {}
+                Kind::Footer | Kind::Closed | Kind::Lost => {}
                 Kind::Prepared | Kind::Committed | Kind::Voided => {
                     let what = "a frame of a replicated ledger, which this program cannot read";
                     return Err(malformed(what).error().into());
@@ -362,5 +372,16 @@ impl Iterator for Frames {
         let frame = self.frame().transpose();
         self.ended = !matches!(frame, Some(Ok(_)));
         frame
+    }
+}
+
+/// The place of a frame of which one bit was flipped.
+fn hole_of(frame: &scan::Frame) -> Hole {
+    Hole {
+        from: frame.position,
+        to: frame.end,
+        segment: Some(frame.head.segment),
+        ends: false,
+        what: "one bit of a frame is not what was written".to_owned(),
     }
 }

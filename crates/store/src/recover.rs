@@ -13,6 +13,7 @@ use countersign_chain::Hashed;
 use countersign_ids::{ChainId, LedgerId, Sequence};
 use tokio::sync::watch;
 
+use crate::damage::{Place, Remedy};
 use crate::disk::Disk;
 use crate::journal::footer::Footer;
 use crate::journal::hole::Hole;
@@ -22,7 +23,11 @@ use crate::journal::{Kind, frame, record};
 use crate::log::behind::Behind;
 use crate::log::handover::{What, Written};
 use crate::log::loaded::{Loaded, LogPosition, Opened, load};
+use crate::log::project::Projector;
+use crate::log::run_writer::IndexWriter;
+use crate::log::{COMMAND_BYTES, EVENT_BYTES};
 use crate::log::{Log, forget_damage, is_marked_damaged, open};
+use crate::mend::{self, Mender, Outcome};
 use crate::status::Board;
 use crate::view::{Chain, View};
 use crate::write::chains::{Appender, Marks};
@@ -76,16 +81,46 @@ fn open_log(
     blobs: &Blobs,
 ) -> Result<(Arc<View>, Behind, Position), Error> {
     let board = Board::default();
+    let opened = trusted_log(layout, &description.ledger, options, &board)?;
+    let (view, opened) = view_of(layout, &description.ledger, opened, board);
+    let from = view.logged();
+    let Rest {
+        loaded,
+        commands,
+        events,
+        projector,
+    } = opened;
+    let behind = Behind::new(
+        Arc::clone(&view),
+        blobs.clone(),
+        (layout.sled(), open::file(&layout.sled())?),
+        loaded,
+        (commands, events),
+        projector,
+    )?;
+    Ok((view, behind, from))
+}
+
+/// What a log that was opened holds besides what everybody reads.
+struct Rest {
+    loaded: Loaded,
+    commands: IndexWriter<COMMAND_BYTES>,
+    events: IndexWriter<EVENT_BYTES>,
+    projector: Projector,
+}
+
+/// The view over a log that was opened; its chains are not in it yet.
+fn view_of(layout: &Layout, ledger: &LedgerId, opened: Opened, board: Board) -> (Arc<View>, Rest) {
     let Opened {
         db,
         loaded,
         commands,
         events,
         projector,
-    } = trusted_log(layout, &description.ledger, options, &board)?;
+    } = opened;
     let from = Position::new(loaded.position.end);
     let view = Arc::new(View {
-        ledger: description.ledger,
+        ledger: *ledger,
         chains: RwLock::default(),
         log: Log::new(db, commands.0, events.0, layout.clone()),
         rows: RwLock::default(),
@@ -95,15 +130,13 @@ fn open_log(
         folded: watch::Sender::new(from),
         logged: from.get().into(),
     });
-    let behind = Behind::new(
-        Arc::clone(&view),
-        blobs.clone(),
-        (layout.sled(), open::file(&layout.sled())?),
+    let rest = Rest {
         loaded,
-        (commands.1, events.1),
+        commands: commands.1,
+        events: events.1,
         projector,
-    )?;
-    Ok((view, behind, from))
+    };
+    (view, rest)
 }
 
 /// Takes in what the log lacks; returns how the journal ends and what its last segment holds.
@@ -115,30 +148,53 @@ fn replay(
 ) -> Result<(End, Footer), Error> {
     let mut scan = Scan::over_damage(layout.disk(), &layout.journal(), from, from)?;
     let mut footer = Footer::default();
+    let mut mender = Mender::new(layout, view);
     while let Some(step) = scan.next_step()? {
-        let frame = match step {
-            Step::Frame(frame) => frame,
-            Step::Hole(hole) => {
-                lost(layout, view, behind, &hole, from)?;
-                continue;
+        let mut made_again = false;
+        let frames = match step {
+            Step::Frame(frame) => vec![frame],
+            Step::Mended(frame, bytes) => {
+                mender.flipped(&frame, bytes);
+                vec![frame]
             }
+            Step::Hole(hole) => match mender.fill(&hole, &footer)? {
+                Outcome::Filled(frames) => {
+                    made_again = true;
+                    frames
+                }
+                Outcome::Lost(unread) => {
+                    lost(layout, view, behind, &hole, from)?;
+                    let reason = "it is damaged in the journal and in the log";
+                    for (chain, at) in unread {
+                        behind.lose(&known(view, &chain), at, reason);
+                    }
+                    continue;
+                }
+            },
         };
-        match read_frame(view, &frame, &mut footer) {
-            Ok(written) if frame.position >= from && frame.head.kind != Kind::Closed => {
-                behind.absorb_recovered(&written)?;
+        for frame in frames {
+            match read_frame(view, &frame, &mut footer) {
+                Ok(written) if frame.position >= from && frame.head.kind != Kind::Closed => {
+                    behind.absorb_recovered(&written)?;
+                }
+                // The log knows the journal by that frame.
+                Ok(written) if made_again && frame.end == from => behind.placed_again(&written),
+                Ok(_) => {}
+                Err(Unreadable::Malformed(what)) => {
+                    let hole = Hole {
+                        from: frame.position,
+                        to: frame.end,
+                        segment: Some(frame.head.segment),
+                        ends: false,
+                        what,
+                    };
+                    lost(layout, view, behind, &hole, from)?;
+                }
+                Err(other) => return Err(other.at(&frame)),
             }
-            Ok(_) => {}
-            Err(Unreadable::Malformed(what)) => {
-                let hole = Hole {
-                    from: frame.position,
-                    to: frame.end,
-                    what,
-                };
-                lost(layout, view, behind, &hole, from)?;
-            }
-            Err(other) => return Err(other.at(&frame)),
         }
     }
+    mender.finish(scan.flawed())?;
     Ok((scan.end(), footer))
 }
 
@@ -186,7 +242,7 @@ pub(crate) fn last_segment(
     let mut footer = Footer::default();
     while end.position < durable {
         match scan.next_step()? {
-            Some(Step::Frame(frame)) => {
+            Some(Step::Frame(frame) | Step::Mended(frame, _)) => {
                 end.sealed = frame.head.kind == Kind::Footer;
                 end.position = frame.end;
                 match read_frame(view, &frame, &mut footer) {
@@ -233,6 +289,9 @@ fn trusted_log(
     crate::log::rewrite::finish(&dir)?;
     if is_marked_damaged(layout) {
         if dir.exists() {
+            if let Ok(db) = open::open(&dir, ledger)? {
+                mend_from(layout, ledger, db, options);
+            }
             set_aside(layout, board, "it was found damaged while it was read")?;
         }
         forget_damage(layout);
@@ -241,10 +300,13 @@ fn trusted_log(
         Ok(db) => {
             let opened = load(&db)
                 .and_then(|loaded| verified(layout, ledger, &db, loaded))
-                .and_then(|loaded| Opened::load(db, loaded, options));
+                .and_then(|loaded| Opened::load(db.clone(), loaded, options));
             match opened {
                 Ok(opened) => return Ok(opened),
-                Err(reason) => set_aside(layout, board, &reason)?,
+                Err(reason) => {
+                    mend_from(layout, ledger, db, options);
+                    set_aside(layout, board, &reason)?;
+                }
             }
         }
         Err(reason) => set_aside(layout, board, &reason)?,
@@ -258,8 +320,33 @@ fn trusted_log(
         .map_err(|reason| Error::Foreign { path: dir, reason })
 }
 
+/// Heals the journal from a log that is about to be made again from it: what else is wrong with that log, it may be the only
+/// copy of what the journal lost. Nothing of it is taken that does not verify.
+fn mend_from(layout: &Layout, ledger: &LedgerId, db: sled::Db, options: &Options) {
+    let opened = load(&db).and_then(|loaded| Opened::load(db, loaded, options));
+    let mended = opened.and_then(|opened| {
+        let (view, opened) = view_of(layout, ledger, opened, Board::default());
+        for (number, row) in &opened.loaded.heads {
+            let chain = Arc::new(Chain::new(row.chain.clone(), *number));
+            chain.restore(row);
+            view.add(chain);
+        }
+        let until = view.logged();
+        mend::journal(layout, &view, until).map_err(|error| error.to_string())
+    });
+    if let Err(reason) = mended {
+        tracing::warn!(reason, "the log that is set aside heals nothing");
+    }
+}
+
 fn set_aside(layout: &Layout, board: &Board, reason: &str) -> Result<(), Error> {
     let aside = open::set_aside(&layout.sled())?;
+    board.damage_healed(Damage {
+        place: Place::Log,
+        what: reason.to_owned(),
+        chains: Vec::new(),
+        healed: Some(Remedy::Journal),
+    });
     board.log_notice(format!(
         "the log was set aside as `{}` and made again: {reason}",
         aside.display()
@@ -320,6 +407,7 @@ fn read_frame(view: &View, frame: &Frame, footer: &mut Footer) -> Result<Written
                 what: What::Other,
             });
         }
+        Kind::Lost => What::Other,
         Kind::Closed => {
             return Ok(Written {
                 place,

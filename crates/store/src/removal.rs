@@ -215,7 +215,7 @@ impl Ledger {
     }
 
     /// Has the log's thread make durable what it was given, and remove bodies from the log, if any are given.
-    fn ask_the_log(&self, doomed: Option<Arc<Doomed>>) -> Result<(), Error> {
+    pub(crate) fn ask_the_log(&self, doomed: Option<Arc<Doomed>>) -> Result<(), Error> {
         let (reply, answer) = mpsc::channel();
         self.handover().ask(Asked { doomed, reply });
         self.answered(&answer)

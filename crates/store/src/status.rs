@@ -33,6 +33,8 @@ pub struct Status {
     pub damaged: BTreeMap<ChainId, (Sequence, String)>,
     /// Damage that nothing healed.
     pub damage: Vec<Damage>,
+    /// Damage that was healed since the ledger was opened, or while it was.
+    pub healed: Vec<Damage>,
     /// Projections that stopped in one chain, with the event that stopped them.
     pub stopped_projections: BTreeMap<(String, ChainId), (Sequence, String)>,
     /// Projections that are made again while the rows before are served.
@@ -179,19 +181,39 @@ impl Board {
     }
 
     pub(crate) fn chain_damaged(&self, chain: &ChainId, sequence: Sequence, reason: &str) {
-        tracing::error!(%chain, %sequence, reason, "a chain does not verify; it is read-only");
-        self.with(|status| {
-            status
-                .damaged
-                .entry(chain.clone())
-                .or_insert_with(|| (sequence, reason.to_owned()));
+        let news = self.with(|status| {
+            let known = status.damaged.contains_key(chain);
+            let first = || (sequence, reason.to_owned());
+            status.damaged.entry(chain.clone()).or_insert_with(first);
+            !known
         });
+        if news {
+            tracing::error!(%chain, %sequence, reason, "a chain does not verify; it is read-only");
+        }
     }
 
     /// Damage that nothing healed; the bytes stay as they are.
     pub(crate) fn damage_left(&self, damage: Damage) {
-        tracing::error!(code = codes::DAMAGE_LEFT.id, place = %damage.place, what = damage.what, "damage was found and is left");
+        say_left(&damage);
         self.with(|status| status.damage.push(damage));
+    }
+
+    /// What a sweep left is all that there is.
+    pub(crate) fn left_by_sweep(&self, left: &[Damage]) {
+        let before = self.with(|status| std::mem::replace(&mut status.damage, left.to_vec()));
+        for damage in left.iter().filter(|damage| !before.contains(damage)) {
+            say_left(damage);
+        }
+    }
+
+    pub(crate) fn damaged_chains(&self) -> BTreeMap<ChainId, (Sequence, String)> {
+        self.with(|status| status.damaged.clone())
+    }
+
+    /// Damage that is healed.
+    pub(crate) fn damage_healed(&self, damage: Damage) {
+        tracing::warn!(%damage, "damage was found and healed");
+        self.with(|status| status.healed.push(damage));
     }
 
     pub(crate) fn damaged(&self, chain: &ChainId) -> Option<Error> {
@@ -243,6 +265,11 @@ impl Board {
             }
         });
     }
+}
+
+fn say_left(damage: &Damage) {
+    let code = codes::DAMAGE_LEFT.id;
+    tracing::error!(code, place = %damage.place, what = damage.what, "damage was found and is left");
 }
 
 /// An error and what caused it, on one line.

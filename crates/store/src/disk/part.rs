@@ -32,6 +32,8 @@ pub enum Part {
     Key,
     /// The end of such a key.
     Erasure,
+    /// Frames that were damaged, written again.
+    Mending,
     /// Removing bodies: segments that are rewritten, and what was found before.
     Removal,
     /// What says that the log must be made again.
@@ -159,6 +161,7 @@ mod table {
                 Step::Remove,
             ],
         ),
+        (Part::Mending, "mending", &[Step::Write, Step::Sync]),
         (
             Part::Mark,
             "mark",

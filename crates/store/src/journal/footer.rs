@@ -6,10 +6,12 @@
 
 use std::collections::BTreeMap;
 
-use countersign_chain::sha256;
+use countersign_chain::{Header, event_hash, sha256};
 use countersign_ids::{ChainId, EventHash, Sequence};
 
 use super::frame::put;
+use super::scan::Frame;
+use super::{Kind, record};
 
 /// The events of one chain in one segment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,6 +29,23 @@ pub(crate) struct Footer {
 }
 
 impl Footer {
+    /// Takes in a frame as it is read; one that seals a segment begins the next.
+    pub(crate) fn read(&mut self, frame: &Frame) {
+        match frame.head.kind {
+            Kind::Footer => *self = Self::default(),
+            Kind::Events => {
+                for header in record::headers(&frame.payload) {
+                    if let Ok(parsed) = Header::parse(header) {
+                        self.event(&parsed.chain, parsed.sequence, event_hash(header));
+                    }
+                }
+                self.frame();
+            }
+            Kind::Closed => {}
+            _ => self.frame(),
+        }
+    }
+
     pub(crate) fn frame(&mut self) {
         self.frames = self.frames.saturating_add(1);
     }

@@ -10,7 +10,7 @@
 //! | 5 | 1 | kind |
 //! | 6 | 2 | zero |
 
-use super::Position;
+use super::{Position, bit};
 
 /// The bytes in front of every payload: those above, then segment (8), offset (8), `durable_to` (8), length (4), CRC32C (4).
 pub(crate) const HEAD_BYTES: usize = 40;
@@ -41,6 +41,8 @@ pub(crate) enum Kind {
     Closed,
     /// The end of a sealed segment.
     Footer,
+    /// In the place of what was lost: it held no event.
+    Lost,
 }
 
 impl Kind {
@@ -53,6 +55,7 @@ impl Kind {
             Self::Voided => 5,
             Self::Closed => 6,
             Self::Footer => 7,
+            Self::Lost => 8,
         }
     }
 
@@ -65,6 +68,7 @@ impl Kind {
             5 => Some(Self::Voided),
             6 => Some(Self::Closed),
             7 => Some(Self::Footer),
+            8 => Some(Self::Lost),
             _ => None,
         }
     }
@@ -149,6 +153,33 @@ pub(crate) fn without_filling(payload: &mut Vec<u8>) {
     payload.truncate(payload.len().saturating_sub(zeros));
 }
 
+/// A frame of events at a place, `length` bytes of payload long; zeros follow the events where bodies were removed from them.
+pub(crate) fn filled(
+    place: (Position, u64),
+    durable_to: Position,
+    events: &[u8],
+    length: usize,
+) -> Vec<u8> {
+    let mut out = Vec::with_capacity(HEAD_BYTES.saturating_add(length));
+    let version = if length > events.len() {
+        VERSION_THINNED
+    } else {
+        VERSION
+    };
+    put_frame(
+        &mut out,
+        (version, Kind::Events),
+        place,
+        durable_to,
+        |frame| {
+            let begin = frame.len();
+            frame.extend_from_slice(events);
+            frame.resize(begin.saturating_add(length), 0);
+        },
+    );
+    out
+}
+
 fn put_frame(
     out: &mut Vec<u8>,
     (version, kind): (u8, Kind),
@@ -230,6 +261,57 @@ pub(crate) fn check(head: &Head, fixed: &[u8], payload: &[u8]) -> Result<(), Bad
     } else {
         Err(Bad::Checksum)
     }
+}
+
+/// The frame that begins with these bytes but for one bit, if its checksum tells which; it is whole then.
+///
+/// `bytes` reach to the end of the segment, or as far as the longest frame.
+pub(crate) fn but_for_one_bit(bytes: &[u8], segment: Position, offset: u64) -> Option<Vec<u8>> {
+    let fixed: &[u8; HEAD_BYTES] = bytes.first_chunk()?;
+    let length = u32::from_be_bytes(array(fixed, LENGTH_AT));
+    // Where the length itself is wrong, all other bits are right.
+    let lengths = (0..u32::BITS).map(|bit| length ^ (1 << bit));
+    let of_length = lengths.filter_map(|length| {
+        let mut frame = cut(bytes, length)?;
+        put_at(&mut frame, LENGTH_AT, length);
+        Some(frame)
+    });
+    let of_another = cut(bytes, length).and_then(|mut frame| {
+        mend(&mut frame)?;
+        Some(frame)
+    });
+    let whole = |frame: &Vec<u8>| {
+        let (fixed, payload) = frame.split_at_checked(HEAD_BYTES).unwrap_or_default();
+        head(fixed, segment, offset).is_ok_and(|head| check(&head, fixed, payload).is_ok())
+    };
+    of_another.into_iter().chain(of_length).find(whole)
+}
+
+/// A frame with so much payload, if there are as many bytes.
+fn cut(bytes: &[u8], length: u32) -> Option<Vec<u8>> {
+    let length = usize::try_from(length).ok()?;
+    let all = length.checked_add(HEAD_BYTES)?;
+    let frame = (length <= PAYLOAD_BYTES_MAX).then(|| bytes.get(..all))??;
+    Some(frame.to_vec())
+}
+
+/// Flips the bit that is wrong by the checksum, be it one of the checksum's own.
+fn mend(frame: &mut [u8]) -> Option<()> {
+    let (covered, rest) = frame.split_at_checked(CRC_AT)?;
+    let (stored, payload) = rest.split_first_chunk::<4>()?;
+    let found = crc32c::crc32c_append(crc32c::crc32c(covered), payload);
+    let stored = u32::from_be_bytes(*stored);
+    if (found ^ stored).is_power_of_two() {
+        put_at(frame, CRC_AT, found);
+        return Some(());
+    }
+    let bytes = covered.len().saturating_add(payload.len());
+    let mut bit = bit::flipped(bytes, found, stored)?;
+    if bit.byte >= CRC_AT {
+        bit.byte = bit.byte.saturating_add(4);
+    }
+    bit.flip(frame);
+    Some(())
 }
 
 fn array<const N: usize>(bytes: &[u8], at: usize) -> [u8; N] {
@@ -356,6 +438,29 @@ mod tests {
         }
         for length in 0..bytes.len() {
             assert!(whole(&bytes[..length]).is_err(), "cut to {length}");
+        }
+    }
+
+    #[test]
+    fn any_flipped_bit_is_mended_and_two_are_not() {
+        let mut sound = Vec::new();
+        let place = (SEGMENT, 64);
+        encode(
+            &mut sound,
+            Kind::Events,
+            place,
+            Position::new(77),
+            |frame| frame.extend_from_slice(b"a payload of some length"),
+        );
+        // What follows it in the segment.
+        let rest = [0_u8; 2048];
+        for bit in 0..sound.len() * 8 {
+            let mut bytes = [sound.as_slice(), &rest].concat();
+            bytes[bit / 8] ^= 1 << (bit % 8);
+            let mended = but_for_one_bit(&bytes, SEGMENT, 64);
+            assert_eq!(mended.as_ref(), Some(&sound), "bit {bit}");
+            bytes[(bit / 8 + 7) % sound.len()] ^= 4;
+            assert_eq!(but_for_one_bit(&bytes, SEGMENT, 64), None, "bit {bit}");
         }
     }
 

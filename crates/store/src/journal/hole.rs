@@ -27,6 +27,10 @@ pub(crate) struct Hole {
     pub(crate) from: Position,
     /// Where the next whole frame begins, or a segment, or what the log reached.
     pub(crate) to: Position,
+    /// The segment that it is in; none where the file of one is missing.
+    pub(crate) segment: Option<Position>,
+    /// Whether it reaches to the end of its segment, the footer included.
+    pub(crate) ends: bool,
     /// What is wrong where it begins.
     pub(crate) what: String,
 }
@@ -44,7 +48,7 @@ impl Hole {
     pub(crate) fn chains(&self, disk: &Disk, dir: &Path) -> Result<BTreeSet<ChainId>, scan::Error> {
         let mut chains = BTreeSet::new();
         let all = segments(disk, dir)?;
-        let Some(file) = all.into_iter().rfind(|segment| segment.base <= self.from) else {
+        let Some(file) = all.into_iter().find(|file| Some(file.base) == self.segment) else {
             return Ok(chains);
         };
         let failed = |source| scan::Error::Io {

@@ -1,18 +1,24 @@
 //! The journal: preallocated segment files of frames, the truth that everything else is made from.
 //!
 //! - `frame`: the bytes of one frame;
+//! - `files`: the segments by their names;
 //! - `scan`: reading frames in order, and telling a torn tail from damage (design rule 5.2);
 //! - `window`: what stands in one segment;
+//! - `bit`: one flipped bit, found by a checksum;
 //! - `hole`: where no whole frame stands any more;
 //! - `segment`: appending frames in groups, one fdatasync a group;
 //! - `footer`: what a sealed segment says about itself;
 //! - `packed`, `packing`: sealed segments compressed, to read and to make;
+//! - `mending`: what was damaged, written again;
 //! - `thinning`: bodies that go, removed from sealed segments;
 //! - `record`: events inside a frame.
 
+mod bit;
+mod files;
 pub(crate) mod footer;
 pub(crate) mod frame;
 pub(crate) mod hole;
+pub(crate) mod mending;
 pub(crate) mod packed;
 pub(crate) mod packing;
 pub(crate) mod record;
@@ -24,6 +30,7 @@ pub(crate) mod thinning;
 mod window;
 
 pub(crate) use frame::Kind;
+pub(crate) use window::whole;
 
 use std::fmt;
 

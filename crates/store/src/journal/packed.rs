@@ -5,10 +5,11 @@
 //! `packing`.
 
 use std::io;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::scan::SegmentFile;
-use super::{Position, bytes};
+use super::{Position, bit, bytes};
 use crate::digests;
 use crate::disk::{Disk, File};
 
@@ -33,11 +34,16 @@ pub(crate) struct Block {
     pub(crate) crc: u32,
 }
 
+/// Blocks, each with where it lies.
+type Blocks = Vec<(u64, Block)>;
+
 /// The bytes of a segment, whichever way they lie on disk.
 #[derive(Debug)]
 pub(crate) enum Segment {
     Plain(File),
     Packed(Packed),
+    /// No file is there any more; so many zeros.
+    Absent(u64),
 }
 
 /// What becomes of a part of a compressed segment that is not what was written.
@@ -45,7 +51,7 @@ pub(crate) enum Segment {
 pub(crate) enum Damaged {
     /// Reading it fails.
     IsRefused,
-    /// It reads as zeros, in which no frame stands.
+    /// It reads as if no bit were flipped, if that is all that is wrong; otherwise as zeros, in which no frame stands.
     IsBlank,
 }
 
@@ -63,6 +69,8 @@ pub(crate) struct Packed {
     version: u8,
     length: u64,
     blocks: Arc<[(u64, Block)]>,
+    /// A bit was flipped, and what is read is without that.
+    flawed: Arc<AtomicBool>,
     /// The block that was read last.
     last: Mutex<Option<(usize, Arc<Vec<u8>>)>>,
 }
@@ -81,25 +89,40 @@ impl Segment {
         let file = disk.open(&segment.path)?;
         let mut fixed = [0; FIXED_BYTES];
         let read = file.read_at(&mut fixed, 0)?;
-        if read < FIXED_BYTES || !fixed.starts_with(&MAGIC) {
+        let is_packed = fixed.starts_with(&MAGIC) || (damaged.is_blank() && is_nearly(&fixed));
+        if read < FIXED_BYTES || !is_packed {
             return Ok(Self::Plain(file));
         }
+        let (mut flawed, mut version) = (false, version(&fixed));
         let (length, blocks) = match table(&file, &fixed, segment.base) {
             Ok(told) => told,
             Err(error) if error.kind() == io::ErrorKind::InvalidData && damaged.is_blank() => {
                 let length = segment.next.map_or(0, |next| next.since(segment.base));
-                (length, unknown(length))
+                let mended = mended_table(&file, segment.base, length)?;
+                flawed = mended.is_some();
+                let (known, blocks) = mended.unwrap_or_else(|| (version, unknown(length)));
+                version = known;
+                (length, blocks)
             }
             Err(error) => return Err(error),
         };
         Ok(Self::Packed(Packed {
             file,
             damaged,
-            version: version(&fixed),
+            version,
             length,
             blocks: blocks.into(),
+            flawed: Arc::new(AtomicBool::new(flawed)),
             last: Mutex::default(),
         }))
+    }
+
+    /// Whether a bit was flipped in what was read so far, and mended in what was given.
+    pub(crate) fn is_flawed(&self) -> bool {
+        match self {
+            Self::Plain(_) | Self::Absent(_) => false,
+            Self::Packed(packed) => packed.flawed.load(Ordering::Acquire),
+        }
     }
 
     pub(crate) const fn is_packed(&self) -> bool {
@@ -111,6 +134,7 @@ impl Segment {
         match self {
             Self::Plain(file) => file.length(),
             Self::Packed(packed) => Ok(packed.length),
+            Self::Absent(length) => Ok(*length),
         }
     }
 
@@ -119,18 +143,26 @@ impl Segment {
         match self {
             Self::Plain(file) => file.read_at(buffer, at),
             Self::Packed(packed) => packed.read_at(buffer, at),
+            Self::Absent(length) => {
+                let left = usize::try_from(length.saturating_sub(at)).unwrap_or(usize::MAX);
+                let read = left.min(buffer.len());
+                buffer.get_mut(..read).unwrap_or_default().fill(0);
+                Ok(read)
+            }
         }
     }
 
     pub(crate) fn try_clone(&self) -> io::Result<Self> {
         Ok(match self {
             Self::Plain(file) => Self::Plain(file.try_clone()?),
+            Self::Absent(length) => Self::Absent(*length),
             Self::Packed(packed) => Self::Packed(Packed {
                 file: packed.file.try_clone()?,
                 damaged: packed.damaged,
                 version: packed.version,
                 length: packed.length,
                 blocks: Arc::clone(&packed.blocks),
+                flawed: Arc::clone(&packed.flawed),
                 last: Mutex::default(),
             }),
         })
@@ -187,15 +219,28 @@ impl Packed {
     fn unpack(&self, at: u64, block: Block, whole: usize) -> io::Result<Option<Vec<u8>>> {
         let length = usize::try_from(block.length).unwrap_or(usize::MAX);
         let mut packed = vec![0; length.min(2 * BLOCK_BYTES)];
-        if self.file.read_at(&mut packed, at)? < length || crc32c::crc32c(&packed) != block.crc {
+        if self.file.read_at(&mut packed, at)? < length {
             return Ok(None);
+        }
+        let found = crc32c::crc32c(&packed);
+        let is_flawed = found != block.crc;
+        if is_flawed {
+            let flipped = || bit::flipped(packed.len(), found, block.crc);
+            let Some(flipped) = self.damaged.is_blank().then(flipped).flatten() else {
+                return Ok(None);
+            };
+            flipped.flip(&mut packed);
         }
         let unpacked = if self.version == 1 {
             zstd::bulk::decompress(&packed, BLOCK_BYTES).ok()
         } else {
             digests::unpack(&packed, BLOCK_BYTES)
         };
-        Ok(unpacked.filter(|unpacked| unpacked.len() == whole))
+        let unpacked = unpacked.filter(|unpacked| unpacked.len() == whole);
+        if is_flawed && unpacked.is_some() {
+            self.flawed.store(true, Ordering::Release);
+        }
+        Ok(unpacked)
     }
 }
 
@@ -204,11 +249,18 @@ fn version(fixed: &[u8; FIXED_BYTES]) -> u8 {
 }
 
 /// What the head says: how many bytes were written into the segment, and its blocks.
-fn table(
-    file: &File,
-    fixed: &[u8; FIXED_BYTES],
-    base: Position,
-) -> io::Result<(u64, Vec<(u64, Block)>)> {
+fn table(file: &File, fixed: &[u8; FIXED_BYTES], base: Position) -> io::Result<(u64, Blocks)> {
+    let broken = || damaged("the head of a compressed segment");
+    let (length, blocks) = size(fixed, base).ok_or_else(broken)?;
+    let mut table = vec![0; blocks * ENTRY_BYTES + 4];
+    if file.read_at(&mut table, bytes(FIXED_BYTES))? < table.len() {
+        return Err(broken());
+    }
+    Ok((length, placed(file, fixed, &table)?))
+}
+
+/// How many bytes were written into the segment, and how many blocks they are.
+fn size(fixed: &[u8; FIXED_BYTES], base: Position) -> Option<(u64, usize)> {
     let number = |at: usize| {
         let bytes = fixed.get(at..).and_then(|rest| rest.first_chunk());
         bytes.map_or(0, |bytes| u64::from_be_bytes(*bytes))
@@ -225,19 +277,17 @@ fn table(
         && short(24) == u32::try_from(BLOCK_BYTES).unwrap_or_default()
         && bytes(blocks) == expected
         && blocks <= BLOCKS_MAX;
-    if !known {
-        return Err(damaged("the head of a compressed segment"));
-    }
-    let mut table = vec![0; blocks * ENTRY_BYTES + 4];
-    if file.read_at(&mut table, bytes(FIXED_BYTES))? < table.len() {
-        return Err(damaged("the head of a compressed segment"));
-    }
+    known.then_some((length, blocks))
+}
+
+/// The blocks, from the bytes of the head behind its fixed part.
+fn placed(file: &File, fixed: &[u8; FIXED_BYTES], table: &[u8]) -> io::Result<Blocks> {
     let (table, crc) = table.split_last_chunk::<4>().unwrap_or((&[], &[0; 4]));
     if crc32c::crc32c_append(crc32c::crc32c(fixed), table).to_be_bytes() != *crc {
         return Err(damaged("the head of a compressed segment"));
     }
     let mut at = bytes(FIXED_BYTES + table.len() + 4);
-    let mut placed = Vec::with_capacity(blocks);
+    let mut placed = Vec::with_capacity(table.len() / ENTRY_BYTES);
     for entry in table.chunks_exact(ENTRY_BYTES) {
         let (length, crc) = entry.split_at_checked(4).unwrap_or((&[], &[]));
         let number = |bytes: &[u8]| bytes.try_into().map_or(0, u32::from_be_bytes);
@@ -251,11 +301,46 @@ fn table(
     if file.length()? != at {
         return Err(damaged("the end of a compressed segment"));
     }
-    Ok((length, placed))
+    Ok(placed)
+}
+
+/// Whether one bit is all that keeps these bytes from being those of a compressed segment.
+fn is_nearly(fixed: &[u8; FIXED_BYTES]) -> bool {
+    let differs = fixed
+        .iter()
+        .zip(MAGIC)
+        .map(|(found, magic)| (found ^ magic).count_ones());
+    differs.sum::<u32>() == 1
+}
+
+/// The version and the blocks of a segment of so many bytes whose head has one flipped bit.
+fn mended_table(file: &File, base: Position, length: u64) -> io::Result<Option<(u8, Blocks)>> {
+    let wanted = usize::try_from(head_bytes(length)).unwrap_or(usize::MAX);
+    let mut head = vec![0; wanted.min(FIXED_BYTES + BLOCKS_MAX * ENTRY_BYTES + 4)];
+    if file.read_at(&mut head, 0)? < wanted {
+        return Ok(None);
+    }
+    let Some((covered, stored)) = head.split_last_chunk_mut::<4>() else {
+        return Ok(None);
+    };
+    let (found, expected) = (crc32c::crc32c(covered), u32::from_be_bytes(*stored));
+    if (found ^ expected).is_power_of_two() {
+        *stored = found.to_be_bytes();
+    } else if let Some(flipped) = bit::flipped(covered.len(), found, expected) {
+        flipped.flip(covered);
+    } else {
+        return Ok(None);
+    }
+    let Some((fixed, table)) = head.split_first_chunk::<FIXED_BYTES>() else {
+        return Ok(None);
+    };
+    let is_its = size(fixed, base).is_some_and(|(told, _)| told == length);
+    let placed = is_its.then(|| placed(file, fixed, table).ok()).flatten();
+    Ok(placed.map(|blocks| (version(fixed), blocks)))
 }
 
 /// The blocks of a segment whose head is damaged: nothing has the checksum of any of them.
-fn unknown(length: u64) -> Vec<(u64, Block)> {
+fn unknown(length: u64) -> Blocks {
     let blocks = length.div_ceil(bytes(BLOCK_BYTES));
     let nowhere = Block { length: 0, crc: 1 };
     (0..blocks).map(|_| (0, nowhere)).collect()

@@ -1,6 +1,6 @@
 //! Events inside a frame: per event E, salt, B, each length-prefixed; an absent B is an empty salt and the reason.
 
-use countersign_chain::{Absence, Body, Record};
+use countersign_chain::{Absence, Body, Header, Record, body_hash};
 use countersign_ids::Salt;
 
 use super::frame::{put, take};
@@ -99,6 +99,17 @@ pub(crate) fn is_whole(mut payload: &[u8]) -> bool {
         }
     }
     true
+}
+
+/// Whether every event of a payload has a header as this program writes them and the body that it names.
+pub(crate) fn are_what_was_written(payload: &[u8]) -> bool {
+    let names_its_body = |event: Stored<'_>| {
+        Header::parse(event.header).is_ok_and(|header| match event.body {
+            Lying::Present { salt, bytes } => body_hash(&salt, bytes) == header.bodyhash,
+            Lying::Absent(_) => true,
+        })
+    };
+    is_whole(payload) && stored(payload).all(names_its_body)
 }
 
 /// The events of one payload; `None` if the bytes are anything else.

@@ -11,9 +11,10 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::Position;
+pub(crate) use super::files::{SegmentFile, file_name, segments};
 use super::frame::{Bad, Head, Kind};
 use super::hole::Hole;
-use super::packed::Damaged;
+use super::packed::{Damaged, Segment};
 use super::window::{Found, Window};
 use crate::disk::Disk;
 
@@ -34,6 +35,8 @@ pub(crate) struct Frame {
 #[derive(Debug)]
 pub(crate) enum Step {
     Frame(Frame),
+    /// A frame of which one bit was flipped, and its bytes without that.
+    Mended(Frame, Vec<u8>),
     Hole(Hole),
 }
 
@@ -80,51 +83,6 @@ pub enum Error {
     },
 }
 
-/// One segment file.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct SegmentFile {
-    /// The position of its first byte; also its name.
-    pub(crate) base: Position,
-    /// Where it lies.
-    pub(crate) path: PathBuf,
-    /// The position of the first byte of the next one, if there is one.
-    pub(crate) next: Option<Position>,
-}
-
-/// The name of the segment that begins at `base`.
-pub(crate) fn file_name(base: Position) -> String {
-    format!("{:020}.seg", base.get())
-}
-
-/// The segments of a journal directory, in order.
-pub(crate) fn segments(disk: &Disk, dir: &Path) -> Result<Vec<SegmentFile>, Error> {
-    let failed = |source| Error::Io {
-        path: dir.to_path_buf(),
-        source,
-    };
-    let mut found = Vec::new();
-    for name in disk.list(dir).map_err(failed)? {
-        let base = name
-            .to_str()
-            .and_then(|name| name.strip_suffix(".seg"))
-            .filter(|digits| digits.len() == 20 && digits.bytes().all(|byte| byte.is_ascii_digit()))
-            .and_then(|digits| digits.parse().ok());
-        if let Some(base) = base {
-            found.push(SegmentFile {
-                base: Position::new(base),
-                path: dir.join(name),
-                next: None,
-            });
-        }
-    }
-    found.sort_by_key(|segment: &SegmentFile| segment.base);
-    let bases: Vec<_> = found.iter().map(|segment| segment.base).collect();
-    for (segment, next) in found.iter_mut().zip(bases.into_iter().skip(1)) {
-        segment.next = Some(next);
-    }
-    Ok(found)
-}
-
 /// The frame that begins at `position`, if a whole one does; where it is damaged none does.
 pub(crate) fn frame_at(
     disk: &Disk,
@@ -158,6 +116,7 @@ pub(crate) struct Scan {
     closed: Option<Position>,
     sealed: bool,
     end: Option<End>,
+    flawed: Vec<Position>,
 }
 
 impl Scan {
@@ -209,13 +168,14 @@ impl Scan {
             closed: None,
             sealed: true,
             end: None,
+            flawed: Vec::new(),
         })
     }
 
     /// The next whole frame; `None` behind the last one, when [`Scan::end`] is known. Damage is an error.
     pub(crate) fn next_frame(&mut self) -> Result<Option<Frame>, Error> {
         match self.next_step()? {
-            Some(Step::Frame(frame)) => Ok(Some(frame)),
+            Some(Step::Frame(frame) | Step::Mended(frame, _)) => Ok(Some(frame)),
             Some(Step::Hole(hole)) => Err(hole.error()),
             None => Ok(None),
         }
@@ -238,18 +198,40 @@ impl Scan {
                         self.reopened(closed, "frames")?;
                         continue;
                     }
-                    self.sealed = frame.head.kind == Kind::Footer;
-                    self.closed = (frame.head.kind == Kind::Closed).then_some(at);
-                    self.next = frame.end;
+                    self.pass(&frame);
                     Some(Step::Frame(frame))
                 }
                 Found::Blank => self.blank(at)?,
-                Found::Bad(bad) => self.bad(at, bad)?,
+                Found::Bad(bad) => {
+                    let mends = self.damaged == Damaged::IsBlank && self.closed.is_none();
+                    let mended = mends.then(|| window.but_for_one_bit()).transpose()?;
+                    if let Some((frame, bytes)) = mended.flatten() {
+                        self.pass(&frame);
+                        return Ok(Some(Step::Mended(frame, bytes)));
+                    }
+                    self.bad(at, bad)?
+                }
             };
             if step.is_some() {
                 return Ok(step);
             }
         }
+    }
+
+    /// Goes on behind a frame.
+    fn pass(&mut self, frame: &Frame) {
+        self.sealed = frame.head.kind == Kind::Footer;
+        self.closed = (frame.head.kind == Kind::Closed).then_some(frame.position);
+        self.next = frame.end;
+    }
+
+    /// The compressed segments of which a bit was flipped, so far.
+    pub(crate) fn flawed(&self) -> Vec<Position> {
+        let mut flawed = self.flawed.clone();
+        let open = self.current.as_ref();
+        let open = open.filter(|window| window.file.is_flawed());
+        flawed.extend(open.map(|window| window.base));
+        flawed
     }
 
     /// How the journal ends; known once [`Scan::next_frame`] has returned `None`.
@@ -271,15 +253,10 @@ impl Scan {
         if segment.base != self.next {
             let what = "the segment that begins here is missing";
             let (from, to) = (self.next, segment.base);
-            let ours = || {
-                let window = Window::open(&self.disk, segment.clone(), self.damaged)?;
-                let first = window.whole_from(segment.base, |_| true)?;
-                Ok::<_, Error>(first.is_some())
-            };
-            if self.damaged == Damaged::IsRefused || to < from || !ours()? {
+            if self.damaged == Damaged::IsRefused || to < from || !self.is_ours(segment)? {
                 return Err(damaged(from, what));
             }
-            return Ok(Opened::Behind(self.hole(from, to, what)));
+            return Ok(Opened::Behind(self.hole(Within::Nothing, (from, to), what)));
         }
         let Some(segment) = self.segments.next() else {
             return Ok(Opened::Nothing);
@@ -287,6 +264,25 @@ impl Scan {
         self.sealed = false;
         self.current = Some(Window::open(&self.disk, segment, self.damaged)?);
         Ok(Opened::Segment)
+    }
+
+    /// Whether a file with the name of a segment holds anything that was written for it.
+    fn is_ours(&self, segment: &SegmentFile) -> Result<bool, Error> {
+        let head = Segment::open(&self.disk, segment);
+        if head.is_ok_and(|head| head.is_packed()) {
+            return Ok(true);
+        }
+        let window = Window::open(&self.disk, segment.clone(), self.damaged)?;
+        Ok(window.whole_from(segment.base, |_| true)?.is_some())
+    }
+
+    /// Takes the segment that is read, which may be put back.
+    fn leave(&mut self) -> Option<Window> {
+        let window = self.current.take()?;
+        if window.file.is_flawed() && self.flawed.last() != Some(&window.base) {
+            self.flawed.push(window.base);
+        }
+        Some(window)
     }
 
     /// Nothing is behind the last segment.
@@ -304,7 +300,7 @@ impl Scan {
 
     /// Nothing more is written in this segment.
     fn blank(&mut self, at: Position) -> Result<Option<Step>, Error> {
-        let Some(window) = self.current.take() else {
+        let Some(window) = self.leave() else {
             return Ok(None);
         };
         if let Some(next) = self.segments.as_slice().first() {
@@ -312,7 +308,12 @@ impl Scan {
                 return Ok(None);
             }
             let what = "a segment ends without its footer";
-            return Ok(Some(Step::Hole(self.hole(at, next.base, what))));
+            let (base, to) = (window.base, end_of(&window, at, next.base)?);
+            return Ok(Some(Step::Hole(self.hole(
+                Within::End(base),
+                (at, to),
+                what,
+            ))));
         }
         // Only what another segment follows is compressed: since the directory was listed, if it was the last one then.
         if window.file.is_packed() {
@@ -340,13 +341,18 @@ impl Scan {
         }
         let behind = window.whole_from(at.plus(1), |_| true)?;
         let to = behind.map_or(self.floor, |behind| behind.min(self.floor));
-        window.offset = to.since(window.base);
+        let base = window.base;
+        window.offset = to.since(base);
         self.current = Some(window);
         let what = format!(
             "{what}, though everything before {} was durable",
             self.floor
         );
-        Ok(Some(Step::Hole(self.hole(at, to, &what))))
+        Ok(Some(Step::Hole(self.hole(
+            Within::Segment(base),
+            (at, to),
+            &what,
+        ))))
     }
 
     /// Decides whether the bad bytes at `at` are torn; if not, they are damage. `None`: they are torn, or were being written
@@ -360,7 +366,7 @@ impl Scan {
                 other => return other.map(|()| None),
             }
         }
-        let Some(mut window) = self.current.take() else {
+        let Some(mut window) = self.leave() else {
             return Ok(None);
         };
         if window.file.is_packed() && self.segments.len() == 0 {
@@ -368,13 +374,20 @@ impl Scan {
         }
         // A new segment begins only when everything before it is durable.
         if let Some(next) = self.segments.as_slice().first() {
+            // Behind its footer a segment that was not cut off holds nothing that anybody wrote.
+            if self.sealed && next.base == at {
+                return Ok(None);
+            }
             let behind = window.whole_from(at.plus(1), |_| true)?;
-            let to = behind.unwrap_or(next.base);
+            let (base, next) = (window.base, next.base);
+            let to = behind.map_or_else(|| end_of(&window, at, next), Ok)?;
             if behind.is_some() {
-                window.offset = to.since(window.base);
+                window.offset = to.since(base);
                 self.current = Some(window);
             }
-            return Ok(Some(Step::Hole(self.hole(at, to, &bad.to_string()))));
+            let within = behind.map_or(Within::End(base), |_| Within::Segment(base));
+            let hole = self.hole(within, (at, to), &bad.to_string());
+            return Ok(Some(Step::Hole(hole)));
         }
         if let Some(witness) = window.durable_beyond(at)? {
             if window.whole_now(at)?.is_some() {
@@ -383,9 +396,14 @@ impl Scan {
             }
             let what = format!("{bad}, though the frame at {witness} says that it was durable");
             let to = window.whole_from(at.plus(1), |_| true)?.unwrap_or(witness);
-            window.offset = to.since(window.base);
+            let base = window.base;
+            window.offset = to.since(base);
             self.current = Some(window);
-            return Ok(Some(Step::Hole(self.hole(at, to, &what))));
+            return Ok(Some(Step::Hole(self.hole(
+                Within::Segment(base),
+                (at, to),
+                &what,
+            ))));
         }
         let torn = Torn {
             at,
@@ -404,12 +422,19 @@ impl Scan {
         Ok(hole)
     }
 
-    fn hole(&mut self, from: Position, to: Position, what: &str) -> Hole {
+    fn hole(&mut self, within: Within, (from, to): (Position, Position), what: &str) -> Hole {
         self.next = to;
         self.sealed = false;
+        let (segment, ends) = match within {
+            Within::Segment(base) => (Some(base), false),
+            Within::End(base) => (Some(base), true),
+            Within::Nothing => (None, true),
+        };
         Hole {
             from,
             to,
+            segment,
+            ends,
             what: what.to_owned(),
         }
     }
@@ -445,6 +470,24 @@ impl Scan {
         }
         Ok(())
     }
+}
+
+/// Where a segment ends, unless a whole frame stands behind `at` in it: what its file does not reach is another one's, which
+/// may be missing.
+fn end_of(window: &Window, at: Position, next: Position) -> Result<Position, Error> {
+    let end = window.base.plus(window.length()?).min(next);
+    Ok(if end > at { end } else { next })
+}
+
+/// Where a hole is.
+#[derive(Debug, Clone, Copy)]
+enum Within {
+    /// In the segment that begins there, with whole frames or room behind it.
+    Segment(Position),
+    /// There, up to its end.
+    End(Position),
+    /// Where no file is.
+    Nothing,
 }
 
 /// What came of going on to the next segment.

@@ -331,7 +331,7 @@ pub(crate) fn harden(
     let mut proven = last.base;
     let mut scan = Scan::over_damage(disk, dir, last.base, Position::ZERO)?;
     while let Some(step) = scan.next_step()? {
-        if let Step::Frame(frame) = step {
+        if let Step::Frame(frame) | Step::Mended(frame, _) = step {
             proven = frame.head.durable_to.max(last.base);
         }
     }

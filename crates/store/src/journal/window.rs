@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use super::frame::{self, Bad, HEAD_BYTES, Kind};
 use super::packed::{Damaged, Segment};
 use super::scan::{Error, Frame, SegmentFile, damaged};
-use super::{Position, bytes, used_of};
+use super::{Position, bytes as length_of, record, used_of};
 use crate::disk::Disk;
 
 /// How much is read from a segment at a time.
@@ -40,6 +40,24 @@ pub(super) struct Window {
     pub(super) offset: u64,
     buffer: Vec<u8>,
     buffer_at: u64,
+}
+
+/// The frame that these bytes are, at a place; `None` if they are none.
+pub(crate) fn whole(bytes: &[u8], (base, offset): (Position, u64)) -> Option<Frame> {
+    let (fixed, payload) = bytes.split_at_checked(HEAD_BYTES)?;
+    let head = frame::head(fixed, base, offset).ok()?;
+    frame::check(&head, fixed, payload).ok()?;
+    let mut payload = payload.to_vec();
+    if head.thinned {
+        frame::without_filling(&mut payload);
+    }
+    let position = base.plus(offset);
+    Some(Frame {
+        head,
+        position,
+        end: position.plus(length_of(bytes.len())),
+        payload,
+    })
 }
 
 impl Window {
@@ -86,8 +104,8 @@ impl Window {
         let mut payload = payload.to_vec();
         let position = base.plus(offset);
         self.offset = offset
-            .saturating_add(bytes(HEAD_BYTES))
-            .saturating_add(bytes(payload.len()));
+            .saturating_add(length_of(HEAD_BYTES))
+            .saturating_add(length_of(payload.len()));
         if head.thinned {
             frame::without_filling(&mut payload);
         }
@@ -99,11 +117,31 @@ impl Window {
         }))
     }
 
+    /// The frame that stands here but for one flipped bit, and its bytes without that; its events are what was written by
+    /// their own hashes too.
+    pub(super) fn but_for_one_bit(&mut self) -> Result<Option<(Frame, Vec<u8>)>, Error> {
+        let (base, offset) = (self.base, self.offset);
+        let longest = HEAD_BYTES.saturating_add(frame::PAYLOAD_BYTES_MAX);
+        let seen = self.view(offset, longest)?;
+        let Some(bytes) = frame::but_for_one_bit(seen, base, offset) else {
+            return Ok(None);
+        };
+        let frame = whole(&bytes, (base, offset));
+        let sound = |frame: &Frame| {
+            frame.head.kind != Kind::Events || record::are_what_was_written(&frame.payload)
+        };
+        let Some(frame) = frame.filter(sound) else {
+            return Ok(None);
+        };
+        self.offset = offset.saturating_add(length_of(bytes.len()));
+        Ok(Some((frame, bytes)))
+    }
+
     /// The bytes at `at`, as many of `length` as there are.
     fn view(&mut self, at: u64, length: usize) -> Result<&[u8], Error> {
         let inside = at >= self.buffer_at
-            && at.saturating_add(bytes(length))
-                <= self.buffer_at.saturating_add(bytes(self.buffer.len()));
+            && at.saturating_add(length_of(length))
+                <= self.buffer_at.saturating_add(length_of(self.buffer.len()));
         if !inside {
             let mut buffer = std::mem::take(&mut self.buffer);
             let left = usize::try_from(self.length()?.saturating_sub(at)).unwrap_or(usize::MAX);
@@ -146,7 +184,7 @@ impl Window {
         }
         let mut buffer = vec![0; usize::try_from(end).unwrap_or(usize::MAX).min(WINDOW_BYTES)];
         while end > 0 {
-            let start = end.saturating_sub(bytes(WINDOW_BYTES));
+            let start = end.saturating_sub(length_of(WINDOW_BYTES));
             let part = usize::try_from(end - start)
                 .ok()
                 .and_then(|part| buffer.get_mut(..part))
@@ -157,7 +195,7 @@ impl Window {
                 .map_err(|source| self.failed(source))?;
             let used = used_of(part.get(..read).unwrap_or_default());
             if used > 0 {
-                return Ok(start.saturating_add(bytes(used)));
+                return Ok(start.saturating_add(length_of(used)));
             }
             end = start;
         }
@@ -194,11 +232,11 @@ impl Window {
                 .iter()
                 .position(|byte| Some(byte) == frame::MAGIC.first())
             else {
-                offset = offset.saturating_add(bytes(seen.len().max(1)));
+                offset = offset.saturating_add(length_of(seen.len().max(1)));
                 continue;
             };
             if skip > 0 {
-                offset = offset.saturating_add(bytes(skip));
+                offset = offset.saturating_add(length_of(skip));
                 continue;
             }
             probe.offset = offset;

@@ -5,6 +5,8 @@
 //! writer hands over. There is no other recovery. Everything of one [`Behind::log`] changes in one sled batch: heads, indexes,
 //! tree, rows, and the position that says how far the journal is taken in. Full blocks of events are there before.
 
+mod lost;
+
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -12,7 +14,7 @@ use std::sync::{Arc, PoisonError, mpsc};
 use std::time::{Duration, Instant};
 
 use countersign_chain::ChainState;
-use countersign_ids::{ChainId, Sequence};
+use countersign_ids::ChainId;
 
 use super::folding::Folding;
 use super::followed::Followed;
@@ -248,13 +250,18 @@ impl Behind {
             }
             What::Other => {}
         }
+        self.placed_again(written);
+        Ok(())
+    }
+
+    /// Notes the last frame that was taken in, which may have been made again since.
+    pub(crate) const fn placed_again(&mut self, written: &Written) {
         let place = &written.place;
         self.absorbed = LogPosition {
             end: place.end.get(),
             frame: place.at.get(),
             crc: place.crc,
         };
-        Ok(())
     }
 
     /// Takes in a frame of the journal that the log lacked when the ledger was opened, and shows what verified.
@@ -326,26 +333,6 @@ impl Behind {
         self.folding.give(chain, entries)
     }
 
-    /// A chain that lost what comes next, or whose next event does not verify: it ends here and is read-only.
-    fn lose(&mut self, chain: &Arc<Chain>, at: Sequence, reason: &str) {
-        let ledger = self.view.ledger;
-        let empty = || Followed::empty(&ledger, Arc::clone(chain));
-        let followed = self.chains.entry(chain.id.clone());
-        let followed = followed.or_insert_with(empty);
-        if followed.damaged.is_none() {
-            self.view.board.chain_damaged(&chain.id, at, reason);
-            let reason = reason.to_owned();
-            followed.damaged = Some(Damage { at, reason });
-            self.touched.insert(chain.id.clone());
-        }
-    }
-
-    /// The same for events that the log lacks and the journal lost.
-    pub(crate) fn lose_next(&mut self, chain: &Arc<Chain>, reason: &str) {
-        let size = size(&self.chains, &chain.id);
-        self.lose(chain, Sequence::new(size), reason);
-    }
-
     fn index(&mut self, chain: &Chain, entries: &[Entry], written: &Written) {
         let Some(first) = entries.first() else { return };
         let accepted = Accepted {
@@ -373,6 +360,7 @@ impl Behind {
         let view = Arc::clone(&self.view);
         let db = &view.log.db();
         let mut batch = sled::Batch::default();
+        self.remember_damage();
         let touched = std::mem::take(&mut self.touched);
         for id in &touched {
             let Some(followed) = self.chains.get_mut(id) else {

@@ -179,7 +179,9 @@ impl Log {
         let mut scan = Scan::over_damage(disk, &dir, Position::ZERO, Position::ZERO)?;
         let mut found = Vec::new();
         while let Some(step) = scan.next_step()? {
-            let Step::Frame(frame) = step else { continue };
+            let (Step::Frame(frame) | Step::Mended(frame, _)) = step else {
+                continue;
+            };
             if frame.head.kind != Kind::Events {
                 continue;
             }

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use countersign_ids::ChainId;
 use countersign_store::read::{Item, Reader};
-use countersign_store::{Error, Ledger, Options, Place, Position, Projections};
+use countersign_store::{Error, Ledger, Options, Place, Position, Projections, Remedy};
 
 use crate::support::*;
 
@@ -97,7 +97,9 @@ fn a_damaged_frame_stops_its_chain_and_no_other() {
             let [left] = status.damage.as_slice() else {
                 panic!("{:?}", status.damage);
             };
-            let Place::Journal { from, .. } = left.place;
+            let Place::Journal { from, .. } = left.place else {
+                panic!("{left:?}");
+            };
             assert_eq!((from, &left.chains), (begin, &vec![chain("blog")]));
             refused(&ledger, "blog");
             fill_one(&ledger, "shop", life);
@@ -156,40 +158,149 @@ fn a_frame_that_holds_no_event_of_a_chain_is_gone_over() {
     fill_one(&ledger, "shop", 0);
 }
 
+/// What a sweep and a strict reader find of a ledger that was healed: nothing more.
+fn is_sound(ledger: &Ledger) {
+    ledger.sweep().unwrap();
+    assert_eq!((damaged(ledger), ledger.status().damage), (vec![], vec![]));
+    ledger.audit(&Projections::none()).unwrap();
+}
+
 #[test]
-fn what_the_log_has_is_not_lost_with_the_journal() {
+fn what_the_log_has_is_written_into_the_journal_again() {
     let dir = tempfile::tempdir().unwrap();
     let ledger = fresh(dir.path(), options());
     fill(&ledger, &["blog", "shop"], 6);
     ledger.close().unwrap();
     drop(ledger);
-    let (_, end) = frames(dir.path(), "blog")[3];
-    write_at(dir.path(), b"###", Position::new(end.get() - 3));
-    let ledger = Ledger::open(dir.path(), options()).unwrap();
-    assert_eq!(
-        (damaged(&ledger), ledger.status().damage.len()),
-        (vec![], 1)
-    );
-    for id in ["blog", "shop"] {
-        fill_one(&ledger, id, 0);
-        assert_eq!(ledger.read(&chain(id), 0, 100).unwrap().len(), 7);
+    // A frame in the middle, two beside each other, and the last one.
+    for numbers in [&[3][..], &[4, 5], &[6]] {
+        let all = frames(dir.path(), "blog");
+        for number in numbers {
+            let (begin, end) = all[(*number).min(all.len() - 1)];
+            let length = usize::try_from(end.since(begin)).unwrap();
+            write_at(dir.path(), &vec![0x5a; length / 2], begin);
+        }
+        let ledger = Ledger::open(dir.path(), options()).unwrap();
+        let healed = ledger.status().healed;
+        assert_eq!(healed.len(), numbers.len(), "{healed:?}");
+        assert!(
+            healed.iter().all(
+                |damage| damage.healed == Some(Remedy::Log) && damage.chains == [chain("blog")]
+            )
+        );
+        is_sound(&ledger);
+        fill_one(&ledger, "blog", numbers[0]);
+        ledger.close().unwrap();
+        drop(ledger);
+        let ledger = Ledger::open(dir.path(), options()).unwrap();
+        assert_eq!(ledger.status().healed, [], "once");
+        assert_eq!(ledger.status().log_notices.len(), 0);
+        ledger.close().unwrap();
     }
-    // The writer goes on in the segment that holds the damage when it opens it again, and when it seals it.
-    ledger.close().unwrap();
-    drop(ledger);
+    // What was written again is what a log can be made from.
+    lose_log(dir.path());
     let ledger = Ledger::open(dir.path(), options()).unwrap();
+    is_sound(&ledger);
+    assert_eq!(ledger.read(&chain("blog"), 0, 100).unwrap().len(), 9);
+}
+
+#[test]
+fn where_both_copies_are_bad_the_chain_is_read_only_and_a_log_that_is_set_aside_still_heals() {
+    for spoiled in ["blog", "shop"] {
+        let dir = tempfile::tempdir().unwrap();
+        let ledger = fresh(dir.path(), options());
+        fill(&ledger, &["blog", "shop"], 6);
+        ledger.close().unwrap();
+        drop(ledger);
+        let (_, end) = frames(dir.path(), "blog")[3];
+        write_at(dir.path(), b"###", Position::new(end.get() - 3));
+        // The only block of one chain: its log is set aside when the ledger is opened.
+        tamper(dir.path(), |db| {
+            let number = u32::from(spoiled == "shop");
+            let key = [b"b".as_slice(), &number.to_be_bytes()].concat();
+            let (key, value) = db.scan_prefix(key).next().unwrap().unwrap();
+            let mut value = value.to_vec();
+            *value.last_mut().unwrap() ^= 1;
+            db.insert(key, value).unwrap();
+        });
+        let ledger = Ledger::open(dir.path(), options()).unwrap();
+        assert!(ledger.status().set_aside.is_some(), "{spoiled}");
+        if spoiled == "blog" {
+            assert_eq!(damaged(&ledger), [(chain("blog"), 3)]);
+            refused(&ledger, "blog");
+        } else {
+            is_sound(&ledger);
+            fill_one(&ledger, "blog", 0);
+        }
+        fill_one(&ledger, "shop", 0);
+    }
+}
+
+#[test]
+fn a_sealed_segment_is_healed_from_the_log_or_made_again_where_its_file_is_missing() {
+    let small = || Options {
+        segment_bytes: 16 * 1024,
+        ..options()
+    };
+    let dir = tempfile::tempdir().unwrap();
+    let ledger = fresh(dir.path(), small());
     let reader = Reader::open(dir.path()).unwrap();
-    let mut more = 1;
-    while reader.segments().unwrap().len() < 3 {
-        fill_one(&ledger, "shop", more);
-        more += 1;
+    let mut count = 0;
+    while reader.segments().unwrap().len() < 4 {
+        fill_one(&ledger, if count % 3 == 0 { "blog" } else { "shop" }, count);
+        count += 1;
     }
     until_compressed(dir.path());
+    let sealed: Vec<_> = reader.segments().unwrap().into_iter().take(3).collect();
+    for (number, segment) in sealed.iter().enumerate() {
+        if number == 1 {
+            std::fs::remove_file(&segment.path).unwrap();
+        } else {
+            let mut bytes = std::fs::read(&segment.path).unwrap();
+            let middle = bytes.len() / (number + 2);
+            bytes[middle..middle + 4].fill(0x5a);
+            std::fs::write(&segment.path, bytes).unwrap();
+        }
+    }
+    // While it runs.
+    ledger.sweep().unwrap();
+    let healed = ledger.status().healed;
+    assert_eq!(healed.len(), 3, "{healed:?}");
+    is_sound(&ledger);
+    ledger.close().unwrap();
     drop(ledger);
-    let ledger = Ledger::open(dir.path(), options()).unwrap();
-    assert_eq!(ledger.status().damage, [], "it is in a sealed segment now");
-    let read = ledger.read(&chain("blog"), 0, 100).unwrap();
-    assert_eq!(read.len(), 7);
+    lose_log(dir.path());
+    let ledger = Ledger::open(dir.path(), small()).unwrap();
+    is_sound(&ledger);
+    let events = ledger
+        .chains()
+        .iter()
+        .map(|(_, head)| head.size)
+        .sum::<u64>();
+    assert_eq!(events, count as u64);
+}
+
+#[test]
+fn a_blob_that_changed_is_named_until_somebody_brings_it_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let ledger = fresh(dir.path(), options());
+    fill(&ledger, &["blog"], 1);
+    let digest = ledger.blobs().put(&chain("blog"), b"a release").unwrap();
+    let hex = digest.hex();
+    let (front, rest) = hex.split_at(2);
+    let path = dir.path().join(format!("blobs/sha256/{front}/{rest}"));
+    std::fs::write(path, b"a releasE").unwrap();
+    ledger.sweep().unwrap();
+    let left = ledger.status().damage;
+    assert_eq!(left.len(), 1, "{left:?}");
+    assert_eq!(
+        (&left[0].place, &left[0].chains),
+        (&Place::Blob(digest), &vec![chain("blog")])
+    );
+    let read = ledger.blobs().get(&chain("blog"), &digest).unwrap_err();
+    assert!(matches!(read, Error::BlobMismatch { .. }), "{read:?}");
+    ledger.blobs().put(&chain("blog"), b"a release").unwrap();
+    is_sound(&ledger);
 }
 
 #[test]
@@ -221,7 +332,9 @@ fn damage_in_a_compressed_segment_costs_what_stood_there() {
         // Nothing can be read there, so nobody knows whose it was.
         let all: Vec<_> = damaged(&ledger).into_iter().map(|(id, _)| id).collect();
         assert_eq!(all, [chain("blog"), chain("shop")]);
-        let Place::Journal { from, to } = ledger.status().damage[0].place;
+        let Place::Journal { from, to } = ledger.status().damage[0].place else {
+            panic!("{:?}", ledger.status().damage);
+        };
         assert_eq!(from, second.base);
         assert!(to > from);
         fill_one(&ledger, "wiki", place);

@@ -191,13 +191,6 @@ fn a_projection_that_cannot_go_on_stops_in_that_chain_by_name_until_it_can() {
     ledger.audit(&counts(77)).unwrap();
 }
 
-/// Opens the log of a stopped ledger and changes one value in it, as nobody should.
-fn tamper(dir: &Path, change: impl FnOnce(&sled::Db)) {
-    let db = sled::Config::new().path(dir.join("sled")).open().unwrap();
-    change(&db);
-    db.flush().unwrap();
-}
-
 #[test]
 fn a_changed_row_is_found_by_rebuilding_and_named() {
     let dir = tempfile::tempdir().unwrap();

@@ -14,6 +14,7 @@ mod conformance;
 mod damage;
 mod failing;
 mod faults;
+mod flips;
 mod kill;
 mod ledger;
 mod log;

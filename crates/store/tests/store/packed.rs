@@ -75,7 +75,7 @@ fn damage_in_a_compressed_segment_is_named_and_costs_the_chain_that_needs_it() {
     let second = reader.segments().unwrap().remove(1);
     let mut bytes = std::fs::read(&second.path).unwrap();
     let middle = bytes.len() / 2;
-    bytes[middle] ^= 1;
+    bytes[middle..middle + 4].fill(0x5a);
     std::fs::write(&second.path, bytes).unwrap();
     // The log has everything and nothing but the newest segment is read: it opens.
     drop(Ledger::open(dir.path(), options()).unwrap());

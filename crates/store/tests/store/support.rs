@@ -113,3 +113,20 @@ pub(crate) fn until_compressed(root: &Path) {
         std::thread::yield_now();
     }
 }
+
+/// Opens the log of a stopped ledger and changes something in it, as nobody should.
+pub(crate) fn tamper(dir: &Path, change: impl FnOnce(&sled::Db)) {
+    let config = sled::Config::new().path(dir.join("sled"));
+    let config = config.flush_every_ms(None);
+    let end = Instant::now() + Duration::from_secs(60);
+    // A thread of sled may still hold its lock for a moment.
+    let db = loop {
+        match config.open() {
+            Ok(db) => break db,
+            Err(error) => assert!(Instant::now() < end, "{error}"),
+        }
+        std::thread::yield_now();
+    };
+    change(&db);
+    db.flush().unwrap();
+}

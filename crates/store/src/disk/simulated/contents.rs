@@ -12,8 +12,8 @@ const VERSIONS_MAX: usize = 3;
 /// A file. `disk` survives for certain; of each sector in `doubt` the disk holds what `disk` says, or a later content.
 #[derive(Debug, Default)]
 pub(super) struct Contents {
-    cache: Vec<u8>,
-    disk: Vec<u8>,
+    pub(super) cache: Vec<u8>,
+    pub(super) disk: Vec<u8>,
     doubt: BTreeMap<usize, Doubt>,
     /// The file was cut off here, and its new length is not durable.
     cut: Option<usize>,

@@ -6,6 +6,7 @@
 
 mod contents;
 mod random;
+mod spoil;
 
 pub use super::part::{Part, Point, Step};
 pub use random::Random;

@@ -12,6 +12,7 @@ mod crashes;
 mod gate;
 mod log_fate;
 mod seeds;
+mod step;
 mod table;
 mod world;
 
@@ -21,7 +22,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// A directory that forgets its contents with the machine, so that thousands of small logs cost little.
-fn scratch() -> tempfile::TempDir {
+pub(crate) fn scratch() -> tempfile::TempDir {
     let memory = Path::new("/dev/shm");
     if memory.is_dir() {
         tempfile::tempdir_in(memory).unwrap()
@@ -31,7 +32,7 @@ fn scratch() -> tempfile::TempDir {
 }
 
 /// Does `act` for each number below `count`, on all cores; returns those that panicked.
-fn each(count: u64, act: impl Fn(u64) + Sync) -> Vec<u64> {
+pub(crate) fn each(count: u64, act: impl Fn(u64) + Sync) -> Vec<u64> {
     let (next, failed) = (AtomicU64::new(0), Mutex::new(Vec::new()));
     let work = || {
         loop {

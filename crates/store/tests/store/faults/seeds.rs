@@ -9,7 +9,8 @@ use std::time::Instant;
 
 use super::each;
 use super::log_fate::LogFate;
-use super::world::{CHAINS, Command, Ending, Step, World};
+use super::step::{CHAINS, Command, Step};
+use super::world::{Ending, World};
 use countersign_store::faults::{Fate, Random};
 
 /// How many seeds a normal run of the tests takes.
@@ -160,7 +161,7 @@ fn end(random: &mut Random) -> Ending {
 }
 
 fn choose(random: &mut Random, sent: &mut Vec<Command>) -> Step {
-    match random.below(17) {
+    match random.below(18) {
         0..=6 => Step::Append(command(random, sent)),
         7..=10 => {
             let count = 2 + random.below(5);
@@ -177,6 +178,7 @@ fn choose(random: &mut Random, sent: &mut Vec<Command>) -> Step {
         15 => Step::Expire {
             chain: random.below(CHAINS.len()),
         },
+        16 => Step::SpoilJournal,
         _ => Step::Kill,
     }
 }

@@ -4,7 +4,8 @@ use countersign_store::faults::{Fate, Point, Said};
 
 use super::each;
 use super::log_fate::LogFate;
-use super::world::{Command, Ending, Step, World};
+use super::step::{Command, Step};
+use super::world::{Ending, World};
 
 const RUN: &str = "COUNTERSIGN_FAULTS_RUN";
 const FATE: &str = "COUNTERSIGN_FAULTS_FATE";
@@ -42,6 +43,8 @@ pub(super) fn tour() -> Vec<Step> {
         Step::Erase { person: 0 },
         Step::Expire { chain: 0 },
         Step::Append(command(7, 1, 12_000, Some(0))),
+        Step::Compress,
+        Step::SpoilJournal,
         Step::Restart,
         Step::SpoilLog,
         Step::Kill,

@@ -1,58 +1,27 @@
 //! One ledger on one simulated disk, and everything that anybody was told about it.
 
+mod checks;
+mod spoil;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Instant;
 
-use countersign_chain::{command_id, sha256};
+use countersign_chain::sha256;
 use countersign_events::retention::Range;
-use countersign_ids::{ChainId, DataSubject, Digest, EventHash, EventType, Retention, Sequence};
+use countersign_ids::{ChainId, EventHash, Sequence};
 use countersign_store::faults::{Random, Simulation};
-use countersign_store::{
-    Append, Doomed, Entry, Error, Ledger, NewEvent, Options, Projections, Receipt,
-};
+use countersign_store::{Doomed, Error, Ledger, Options, Projections, Receipt};
 
 use super::gate::Gate;
 use super::log_fate::{LogFate, copy};
 use super::scratch;
+use super::step::{CHAINS, Command, Step, actor_command, blob_of, is_of_a_key, person_of};
 use crate::support::*;
 
-pub(super) const CHAINS: [&str; 3] = ["blog", "shop", "wiki"];
 const SEGMENT_BYTES: u64 = 8 * 1024;
 /// So little that commands which wait together come in turns, and in several groups.
 const GROUP_BYTES: usize = 2 * 1024;
-
-/// One thing that somebody asks of the ledger.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Step {
-    /// A command of so many events, with this much text in each.
-    Append(Command),
-    /// Commands that wait together.
-    Together(Vec<Command>),
-    /// A blob for a chain.
-    Blob { chain: usize, number: usize },
-    /// The key of a person is destroyed.
-    Erase { person: usize },
-    /// The operational bodies of a chain are removed.
-    Expire { chain: usize },
-    /// A clean stop, and a new start.
-    Restart,
-    /// A kill between two commands, and a new start.
-    Kill,
-    /// A clean stop; a block of the log is damaged; a new start that reads it.
-    SpoilLog,
-}
-
-/// A command; its number makes it the only one of its kind.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Command {
-    pub(super) number: usize,
-    pub(super) chain: usize,
-    pub(super) events: usize,
-    pub(super) text: usize,
-    pub(super) person: Option<usize>,
-}
 
 /// How a life of the program ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -73,6 +42,8 @@ pub(super) struct World {
     created: bool,
     /// Whether it audits itself after every step, and not only whenever it was opened.
     pub(super) audits: bool,
+    /// Whether bits were flipped that nobody has looked for.
+    spoiled: bool,
     /// Faults that had happened when the ledger was opened.
     fired: u64,
     /// The hashes of every event that is there for certain.
@@ -96,68 +67,6 @@ pub(super) struct World {
     expired: BTreeMap<ChainId, (u64, u64)>,
 }
 
-/// What a sealed body says about its key.
-enum Key {
-    Opens(Vec<u8>),
-    Gone,
-    Unknown,
-}
-
-fn actor_command(command: &Command) -> Append {
-    let text = "x".repeat(command.text);
-    let body = |event| {
-        format!(
-            "{{\"command\":{},\"event\":{event},\"text\":\"{text}\"}}",
-            command.number
-        )
-    };
-    let new = |event: usize| match command.person {
-        None if command.number % 3 == 2 => NewEvent {
-            event_type: EventType::new("remark", "made", 1).unwrap(),
-            retention: Retention::Operational,
-            ..event_of(&body(event))
-        },
-        None => event_of(&body(event)),
-        Some(person) => NewEvent {
-            event_type: EventType::new("reason", "given", 1).unwrap(),
-            retention: Retention::Personal,
-            seal: Some(person_of(person)),
-            ..event_of(&body(event))
-        },
-    };
-    let events = (0..command.events).map(new).collect();
-    Append::new(
-        chain(CHAINS[command.chain]),
-        actor(),
-        key(&command.number.to_string()),
-        events,
-    )
-}
-
-fn event_of(body: &str) -> NewEvent {
-    event("registered", "site-a", body)
-}
-
-/// Whether a command was refused because its key could not be made or read: then the writer never saw it.
-fn is_of_a_key(error: &Error) -> bool {
-    match error {
-        Error::Disk { path, .. } | Error::DiskFull { path } => {
-            path.components().any(|part| part.as_os_str() == "keyring")
-        }
-        _ => false,
-    }
-}
-
-fn person_of(person: usize) -> DataSubject {
-    format!("person-{person}").parse().unwrap()
-}
-
-fn blob_of(number: usize) -> Vec<u8> {
-    format!("blob {number} ")
-        .repeat(1 + number * 97 % 300)
-        .into_bytes()
-}
-
 impl World {
     pub(super) fn new(seed: u64) -> Self {
         let dir = scratch();
@@ -172,6 +81,7 @@ impl World {
             ledger: None,
             created: false,
             audits: false,
+            spoiled: false,
             fired: 0,
             certain: BTreeMap::new(),
             receipts: Vec::new(),
@@ -205,8 +115,11 @@ impl World {
     /// Opens the ledger, making it first if it was never made, and compares it with everything that was told.
     pub(super) fn open(&mut self) -> Result<(), Error> {
         self.fired = self.disk.fired();
-        let opened = self.try_open();
+        let opened = self.try_open().and_then(|()| self.heal());
         self.fair(&opened);
+        if opened.is_err() {
+            self.ledger = None;
+        }
         opened?;
         copy(&self.root().join("sled"), &self.synced);
         self.check();
@@ -264,6 +177,12 @@ impl World {
                 self.open()?;
             }
             Step::SpoilLog => self.spoil_log()?,
+            Step::Compress => {
+                let compressed = self.ledger().compress();
+                self.fair(&compressed);
+                compressed?;
+            }
+            Step::SpoilJournal => self.spoil_journal()?,
         }
         if self.audits {
             self.audit();
@@ -415,32 +334,6 @@ impl World {
         self.doubtful_persons.remove(&person);
     }
 
-    fn spoil_log(&mut self) -> Result<(), Error> {
-        let closed = self.ledger().close();
-        self.fair(&closed);
-        self.stop(Ending::Kill, LogFate::Kept);
-        closed?;
-        let config = sled::Config::new().path(self.root().join("sled"));
-        let config = config.flush_every_ms(None);
-        let start = Instant::now();
-        // A thread of sled may still hold its lock for a moment.
-        let db = loop {
-            match config.open() {
-                Ok(db) => break db,
-                Err(error) => assert!(start.elapsed().as_secs() < 60, "{error}"),
-            }
-            std::thread::yield_now();
-        };
-        let (key, value) = db.scan_prefix(b"b").next().unwrap().unwrap();
-        let mut value = value.to_vec();
-        let middle = value.len() / 2;
-        value[middle] ^= 1;
-        db.insert(key, value).unwrap();
-        db.flush().unwrap();
-        drop(db);
-        self.open()
-    }
-
     /// The ledger checks itself.
     pub(super) fn audit(&self) {
         let ledger = self.ledger();
@@ -472,157 +365,6 @@ impl World {
             if path != sled {
                 std::fs::remove_dir_all(path).unwrap();
             }
-        }
-    }
-
-    /// Compares the ledger, as it was found, with everything that was told: what is certain is there, and behind it, in each
-    /// chain, only whole commands that were not answered, from the first of the chain on, in their order. Between chains nobody
-    /// was promised an order of what was not answered. What was found is certain then.
-    fn check(&mut self) {
-        let mut found: BTreeMap<ChainId, Vec<Entry>> = BTreeMap::new();
-        for (id, head) in self.ledger().chains() {
-            assert_eq!(self.ledger().status().damaged.get(&id), None);
-            let size = usize::try_from(head.size).unwrap();
-            let entries = self.ledger().read(&id, 0, size + 1).unwrap();
-            assert_eq!(entries.len(), size);
-            found.insert(id, entries);
-        }
-        for (id, known) in &self.certain {
-            let entries = found.get(id).map_or(&[][..], Vec::as_slice);
-            let hashes: Vec<_> = entries.iter().take(known.len()).map(Entry::hash).collect();
-            assert_eq!(&hashes, known, "chain `{id}` lost or changed something");
-        }
-        let mut missing = BTreeMap::new();
-        for command in std::mem::take(&mut self.doubtful) {
-            if self.find_doubtful(&command, &found) {
-                let before = missing.get(&command.chain);
-                let in_order = before.is_none() || self.scattered;
-                assert!(in_order, "{command:?} is there, {before:?} is not");
-            } else {
-                self.sealed_before_an_erasure.remove(&command.number);
-                missing.insert(command.chain, command);
-            }
-        }
-        self.scattered = false;
-        for (id, entries) in &found {
-            self.trace.push(format!("{id}: {}", entries.len()));
-            let known = self.certain.get(id).map_or(0, Vec::len);
-            assert_eq!(entries.len(), known, "chain `{id}` has what nobody sent");
-        }
-        for entry in found.values().flatten() {
-            let (certain, most) = self
-                .expired
-                .get(&entry.header().chain)
-                .copied()
-                .unwrap_or_default();
-            let (at, header) = (entry.sequence().get(), entry.header());
-            let operational = header.retention == Retention::Operational;
-            if entry.body().is_some() {
-                assert!(!operational || at >= certain, "{header:?} was removed");
-            } else {
-                assert!(operational && at < most, "{header:?} lost its body");
-            }
-        }
-        self.check_receipts();
-        self.check_blobs();
-        self.check_persons();
-        self.audit();
-    }
-
-    /// Whether a command that was not answered is there, next in its chain.
-    fn find_doubtful(&mut self, command: &Command, found: &BTreeMap<ChainId, Vec<Entry>>) -> bool {
-        let append = actor_command(command);
-        let known = self.certain.entry(append.chain.clone()).or_default().len();
-        let entries = found.get(&append.chain).map_or(&[][..], Vec::as_slice);
-        let id = command_id(&append.chain, &append.actor, &append.command);
-        let its = |entry: &&Entry| entry.header().commandid == id;
-        let entries: Vec<_> = entries.iter().skip(known).take_while(its).collect();
-        if entries.is_empty() {
-            return false;
-        }
-        assert_eq!(
-            entries.len(),
-            command.events,
-            "{command:?} is there in part"
-        );
-        let receipt = self
-            .ledger()
-            .receipt_for(&append.chain, &append.actor, &append.command);
-        self.told(command, receipt.unwrap().unwrap());
-        true
-    }
-
-    fn check_receipts(&self) {
-        for (command, first) in &self.receipts {
-            let append = actor_command(command);
-            let found = self
-                .ledger()
-                .receipt_for(&append.chain, &append.actor, &append.command);
-            assert_eq!(found.unwrap().as_ref(), Some(first), "{command:?}");
-        }
-    }
-
-    fn check_blobs(&mut self) {
-        let get = |of: usize, number| {
-            let digest: Digest = sha256(&blob_of(number));
-            self.ledger().blobs().get(&chain(CHAINS[of]), &digest)
-        };
-        for (of, number) in &self.blobs {
-            assert_eq!(get(*of, *number).unwrap(), blob_of(*number));
-        }
-        let mut there = BTreeSet::new();
-        for (of, number) in &self.doubtful_blobs {
-            match get(*of, *number) {
-                Ok(bytes) => {
-                    assert_eq!(bytes, blob_of(*number));
-                    there.insert((*of, *number));
-                }
-                Err(error) => assert!(matches!(error, Error::BlobUnknown { .. }), "{error:?}"),
-            }
-        }
-        // One that was found is durable only when it is put again.
-        self.doubtful_blobs = there;
-    }
-
-    fn check_persons(&mut self) {
-        let read = |id: &ChainId, at: Sequence| {
-            let entry = self.ledger().event(id, at).unwrap();
-            match self.ledger().unseal(&entry) {
-                Ok(body) => Key::Opens(body),
-                Err(Error::KeyDestroyed { .. }) => Key::Gone,
-                // Reading a key whose destruction began finishes that first, which a bad disk may prevent.
-                Err(error) => {
-                    self.fair::<()>(&Err(error));
-                    Key::Unknown
-                }
-            }
-        };
-        for (id, at) in &self.gone {
-            assert!(!matches!(read(id, *at), Key::Opens(_)), "it was erased");
-        }
-        let mut erased = Vec::new();
-        for (person, sealed) in &self.sealed {
-            for (id, at, command) in sealed {
-                match read(id, *at) {
-                    Key::Unknown => {}
-                    Key::Opens(body) => {
-                        let plain = actor_command(command).events.remove(0).body;
-                        assert_eq!(body, plain, "{command:?}");
-                    }
-                    Key::Gone => {
-                        let doubtful = self.doubtful_persons.contains(person);
-                        assert!(doubtful, "{command:?}: the key is lost");
-                        erased.push((id.clone(), *at));
-                    }
-                }
-            }
-        }
-        for sealed in self.sealed.values_mut() {
-            sealed.retain(|(id, at, _)| !erased.contains(&(id.clone(), *at)));
-        }
-        self.gone.extend(erased);
-        if self.disk.fired() == self.fired {
-            self.doubtful_persons.clear();
         }
     }
 
