@@ -8,6 +8,7 @@ mod audit;
 mod child;
 mod conditions;
 mod corpus;
+mod cpu;
 mod http;
 mod limit;
 mod load;
