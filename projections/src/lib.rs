@@ -18,7 +18,7 @@ pub use timeline::Timeline;
 
 use countersign_chain::Header;
 use countersign_events::Event;
-use countersign_ids::{Digest, EventHash};
+use countersign_ids::{ChainId, Digest, EventHash};
 use sha2::{Digest as _, Sha256};
 
 /// The rows of one projection in one chain, as its fold may read them.
@@ -79,6 +79,15 @@ pub fn all() -> Vec<Box<dyn Projection>> {
         Box::new(Sites),
         Box::new(Counts),
     ]
+}
+
+/// Whether read models are folded over this chain.
+///
+/// Heartbeats have none: what the last of them says is read from the chain's end, and a row for each would outgrow everything
+/// else.
+#[must_use]
+pub const fn has_read_models(chain: &ChainId) -> bool {
+    !chain.is_beats()
 }
 
 /// SHA-256 over all rows in order of key: the length of the key (u64, big-endian), the key, then the same of the value.

@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use crate::progress::Progress;
 use crate::rebuild::{RebuildError, fold, open_directory};
-use crate::source::{Source as _, SourceError};
+use crate::source::SourceError;
 
 /// How many events are folded to see how long one takes.
 const SAMPLE_EVENTS: u64 = 20_000;
@@ -43,7 +43,7 @@ impl Cost {
 /// Reads the journal once, folds its first events, and changes nothing. Works while a server runs.
 pub fn cost(path: &Path, progress: &mut Progress) -> Result<Cost, RebuildError> {
     let directory = open_directory(path)?;
-    let events = directory.event_count().unwrap_or(0);
+    let events = directory.folded_count()?;
     let bytes = directory
         .reader()
         .journal_bytes()

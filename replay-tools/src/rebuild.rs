@@ -6,6 +6,7 @@ use std::path::Path;
 
 use countersign_chain::ChainState;
 use countersign_ids::{ChainId, Code};
+use countersign_projections::has_read_models;
 use countersign_store::read::{Difference, Rebuild, StoredRows, compare};
 use countersign_store::{Entry, Error, Projections};
 use serde::Serialize;
@@ -209,7 +210,7 @@ pub fn rebuild_directory(
         None
     };
     progress.step("rebuilding rows");
-    progress.expect(directory.event_count());
+    progress.expect(Some(directory.folded_count()?));
     let Folded { fold, broken, .. } = fold(directory, stored.as_ref(), u64::MAX, progress)?;
     progress.finish();
     let difference = stored
@@ -266,7 +267,8 @@ pub(crate) fn fold(
     };
     let mut states: BTreeMap<String, Option<ChainState>> = BTreeMap::new();
     let (mut broken, mut events) = (Vec::new(), 0_u64);
-    directory.events(&|_| true, &mut Findings::default(), &mut |entry, _| {
+    let folds = |chain: &str| chain.parse().is_ok_and(|chain| has_read_models(&chain));
+    directory.events(&folds, &mut Findings::default(), &mut |entry, _| {
         if events >= limit {
             return Ok(ControlFlow::Break(()));
         }

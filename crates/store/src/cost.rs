@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use countersign_ids::ChainId;
+use countersign_projections::has_read_models;
 
 use crate::read::Rebuild;
 use crate::view::Head;
@@ -37,7 +38,8 @@ impl Ledger {
     /// Counts what making a projection again would take. Folds a few thousand events: call it from a thread that may wait.
     pub fn rebuild_cost(&self, projection: &str) -> Result<RebuildCost, Error> {
         self.knows(projection)?;
-        let chains = self.chains();
+        let mut chains = self.chains();
+        chains.retain(|(chain, _)| has_read_models(chain));
         let events = chains.iter().map(|(_, head)| head.size).sum();
         let Some((longest, head)) = chains.into_iter().max_by_key(|(_, head)| head.size) else {
             return Ok(RebuildCost {

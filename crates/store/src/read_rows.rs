@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use countersign_ids::ChainId;
-use countersign_projections::{Change, Projection};
+use countersign_projections::{Change, Projection, has_read_models};
 
 use crate::layout::Lock;
 use crate::log::project::decode;
@@ -47,7 +47,12 @@ impl StoredRows {
             ..Self::default()
         };
         let mut served = BTreeMap::new();
+        // What an earlier version kept of other chains goes when the ledger is opened.
+        let kept = |place: &keys::Place| has_read_models(&place.1);
         for (place, fold) in generations::stored(&db, keys::SERVING)? {
+            if !kept(&place) {
+                continue;
+            }
             stored.rows.entry(place.clone()).or_default();
             if let Some(fold) = fold {
                 served.insert(place.clone(), fold.generation);
@@ -59,6 +64,7 @@ impl StoredRows {
             // A block that is not what was written lacks its rows: the first of them is named.
             let rows = row_blocks::decode(&key, &value).unwrap_or_default();
             if let Some((place, generation, _)) = keys::row_place(&key)
+                && kept(&place)
                 && served
                     .get(&place)
                     .is_none_or(|served| *served == generation)
@@ -160,6 +166,9 @@ impl Rebuild {
 
     /// Folds the next event of its chain.
     pub fn fold(&mut self, entry: &Entry) {
+        if !has_read_models(&entry.header().chain) {
+            return;
+        }
         let event = decode(entry);
         for projection in &self.projections {
             let place = (projection.name().to_owned(), entry.header().chain.clone());

@@ -126,6 +126,18 @@ impl Generations {
         Some(before)
     }
 
+    /// Gives up the places that are not kept, and their rows.
+    pub(crate) fn retain(&mut self, kept: impl Fn(&Place) -> bool) {
+        let places = self.serving.keys().chain(self.building.keys());
+        let given_up: BTreeSet<Place> = places.filter(|place| !kept(place)).cloned().collect();
+        for place in given_up {
+            self.abandon(&place);
+            if let Some(fold) = self.serving.remove(&place) {
+                self.discard(&place, fold.generation);
+            }
+        }
+    }
+
     fn discard(&mut self, place: &Place, generation: Generation) {
         self.garbage.insert((place.clone(), generation));
         self.changed_garbage.insert((place.clone(), generation));
@@ -250,5 +262,15 @@ mod tests {
         assert_eq!(db.scan_prefix(kept).count(), 5);
         all.begin(&place, 3);
         assert_eq!(all.at(&place, 3)[1].unwrap().generation, 3);
+        // A place that is given up leaves no record and no row.
+        let mut all = reopened(&db, &mut all);
+        all.retain(|other| *other != place);
+        let mut all = reopened(&db, &mut all);
+        assert!(all.serving.is_empty() && all.building.is_empty());
+        while all.garbage() > 0 {
+            all.clear(&db, 2).unwrap();
+            all = reopened(&db, &mut all);
+        }
+        assert_eq!(db.scan_prefix(keys::ROWS).count(), 0);
     }
 }

@@ -8,7 +8,7 @@ use std::sync::{Arc, PoisonError};
 
 use countersign_events::Event;
 use countersign_ids::{ChainId, Sequence};
-use countersign_projections::{Folded, Projection};
+use countersign_projections::{Folded, Projection, has_read_models};
 
 use super::generations::{Fold, Generations};
 use super::keys::{self, Generation, Place};
@@ -67,6 +67,10 @@ impl Projector {
                 projector.generations.abandon(&place);
             }
         }
+        // Of chains that had read models in an earlier version.
+        projector
+            .generations
+            .retain(|place| has_read_models(&place.1));
         Ok(projector)
     }
 
@@ -91,6 +95,9 @@ impl Projector {
         chain: &Chain,
         entries: impl IntoIterator<Item = &'e Entry>,
     ) {
+        if !has_read_models(&chain.id) {
+            return;
+        }
         let entries = entries.into_iter();
         let told: Vec<Told<'e>> = entries.map(|entry| (entry, decode(entry))).collect();
         for projection in self.projections.clone() {
@@ -191,6 +198,9 @@ impl Projector {
         limit: u64,
     ) -> Result<bool, Error> {
         let mut left = limit;
+        if !has_read_models(&chain.id) {
+            return Ok(false);
+        }
         for projection in self.projections.clone() {
             let place = (projection.name().to_owned(), chain.id.clone());
             let version = projection.version();
