@@ -1,5 +1,5 @@
 """Chains, keys and recorded heads: headers, bodies, links, key statements, checkpoints, the tree over all chains."""
-import base64, hashlib, re
+import base64, collections, hashlib, re
 
 from formats import (Absent, Bad, Tree, b3, exact, included, need, prefixed, raw, read_note, sha256, signed_by, strict,
                      unbase64)
@@ -17,10 +17,10 @@ SHAPES = {name.rstrip("!"): shape for name, shape in ATTRIBUTES.items()}
 REQUIRED = {name.rstrip("!") for name in ATTRIBUTES if name.endswith("!")}
 CLASSES = {"reason": "personal", "remark": "operational"}  # every other family is evidence
 FACTS = {
-    "keys": "created changed", "chain": "announced opened", "heads": "recorded", "approver": "enrolled removed",
+    "keys": "created changed", "chain": "announced opened pruned cleared", "heads": "recorded", "approver": "enrolled removed",
     "token": "issued revoked", "clock": "stepped-back", "tenant": "created named", "platform": "noted", "beat": "received",
     "site": "registered document-pinned observed", "connector": "invited paired", "deploy": "release-added",
-    "freeze": "declared lifted", "reason": "given", "remark": "made", "retention": "set expired erased removed",
+    "freeze": "declared lifted", "reason": "given", "remark": "made", "retention": "set beats-set expired erased removed",
     "action": "proposed assessed approved rejected approval-withdrawn withdrawn revoked authorized delivered accepted "
               "refused succeeded failed undone expired unresolved"}
 MUST_NAME_PLATFORM = ("dev.countersign.action.authorized.v1", "dev.countersign.platform.noted.v1")
@@ -34,6 +34,9 @@ class Event:
         self.unknown = self.fact not in FACTS.get(self.family, "").split() or not header["type"].endswith(".v1")
 
 
+Before = collections.namedtuple("Before", "at hash h")  # what is known of the event before a cut
+
+
 class Chain:
     """One chain of the bundle; `events` ends where the first broken event stands, tree and hashes go on to the end."""
 
@@ -41,6 +44,19 @@ class Chain:
         self.ledger, self.name, self.whole, self.broken = ledger, name, form == "whole", False
         self.tree, self.raws, self.hashes, self.events, self.by_sequence = Tree(), [], [], [], {}
         self.last, self.head, self.families, self.commands, self.command, self.gone = None, None, {}, set(), None, {}
+        self.base, self.cut = None, 0
+
+    def begin(self, base):
+        """The chain was pruned: what it begins with."""
+        self.base, self.cut, head = base, base["cut"], base["platformhead"]
+        self.tree.begin(self.cut, [raw(part) for part in base["tree"]])
+        self.raws, self.hashes = [None] * self.cut, [None] * (self.cut - 1) + [base["head"]]
+        self.head, self.families = (int(head[:20]), head[21:]), dict(base["families"])
+        self.last = Before(self.cut - 1, base["head"], {"time": base["time"]})
+
+    def is_gone(self, size):
+        """Whether the tree at this size cannot be made any more."""
+        return 0 < size < self.cut
 
     def count(self):
         return len(self.raws)
@@ -229,7 +245,7 @@ class Keys:
         need(noted == size, "the checkpoint names another size than its file")
         if chain.whole:
             need(size <= chain.count(), f"the chain has {chain.count()} events, {size} are signed")
-            need(chain.tree.root(size) == root, f"the signed root at size {size} is another")
+            need(chain.is_gone(size) or chain.tree.root(size) == root, f"the signed root at size {size} is another")
         good = []
         for key in self.of("checkpoint"):
             keyid = hashlib.sha256(origin.encode() + b"\n\1" + key["key"]).digest()[:4]
@@ -254,6 +270,8 @@ def check_leaf(chains, name, size, root, last):
         need(size == 0 and chain is None, f"chain {name}, of which a head was recorded, is not here")
         return
     need(size <= chain.count(), f"{name} has {chain.count()} events, {size} are recorded")
+    if chain.is_gone(size):
+        return
     need(chain.tree.root(size) == unbase64(root, 32), f"the recorded root of {name} at size {size} is another")
     need((chain.hashes[size - 1] if size else "-") == last, f"the recorded last event of {name} is another")
 
@@ -314,12 +332,13 @@ class Heads:
             check_leaf(self.chains, chain, leaf["size"], root, leaf["head"])
             data = head_leaf(chain, leaf["size"], root, leaf["head"])
             included(data, leaf["number"], page["size"], path, raw(event.b["root"]))
-            opened = self.chains[chain].events[:1]
+            opened = [] if self.chains[chain].base else self.chains[chain].events[:1]
             need(not opened or opened[0].b["number"] == leaf["number"], "the chain has another number")
             sizes[chain] = leaf["size"]
         self.keys_fit(event.b)
         for chain in self.chains.values():
-            opened = chain.events[0].b["number"] if chain.whole and chain.events else page["size"]
+            here = chain.whole and chain.events and not chain.base
+            opened = chain.events[0].b["number"] if here else page["size"]
             if chain.name not in sizes and opened < page["size"]:
                 raise Absent(f"{name} has no path for {chain.name}")
         return sizes

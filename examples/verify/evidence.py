@@ -10,7 +10,8 @@ RELEASED = ("refused", "succeeded", "failed", "undone", "expired")  # after thes
 class Tenant:
     """Fold of one tenant's chain: sites, people, actions; every signature inside bodies is checked on the way."""
 
-    def __init__(self, bundle, chain, platform, keys, used):
+    def __init__(self, bundle, chain, platform, keys, used, beats=None):
+        self.pruned, self.paired = beats and beats.base, {}
         self.bundle, self.chain, self.platform, self.keys, self.used = bundle, chain, platform, keys, used
         self.sites, self.people, self.actions, self.connectors, self.last = {}, {}, {}, {}, {}
         self.nonces, self.order_sequences, self.documents, self.places, self.unnamed = set(), {}, {}, {}, None
@@ -69,6 +70,7 @@ class Tenant:
         site, who = self.sites[said["site"]], (said["connector"], said["generation"])
         code, rises = site["code"], said["generation"] == site["connector"][1] + 1
         self.connectors[who], site["connector"], site["code"] = (unbase64(said["key"], 32), said["site"]), who, None
+        self.paired[who] = event.h["time"]
         need(rises, "the generation does not rise by one")
         need(code and code[0] == said["code_digest"], "no open invitation has this code")
         need(event.h["time"] <= code[1], "the invitation had expired")
@@ -85,7 +87,10 @@ class Tenant:
         here = (m["ledger"], m["chain"], m["site"], m["stream"]) == (self.chain.ledger, chain, name, stream)
         need(here, "a message for another ledger, chain, site or stream")
         need((event.h["authtype"], event.h["authid"]) == ("connector", who[0]), "the event names another author")
-        counter, saw, previous = self.last.get((who, stream), (-1, 0, "-"))
+        before = self.last.get((who, stream))
+        if before is None and stream == "beat" and self.pruned and m["counter"] and self.paired[who] <= self.pruned["time"]:
+            before = (m["counter"] - 1, 0, m["previous"])  # it goes on from one that was pruned
+        counter, saw, previous = before or (-1, 0, "-")
         self.last[who, stream] = (m["counter"], m["checkpoint"]["size"], digest)
         need(m["checkpoint"]["size"] >= saw, "saw a smaller checkpoint than before")
         need(m["counter"] == counter + 1, f"counter {m['counter']} where {counter + 1} comes next")

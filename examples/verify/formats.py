@@ -173,6 +173,13 @@ class Tree:
             self.levels[level + 1].append(node(*self.levels[level][-2:]))
             level += 1
 
+    def begin(self, size, peaks):
+        """Goes on from the complete subtrees over leaves that are not here."""
+        self.levels = [[None] * (size >> level) for level in range(size.bit_length())]
+        for level in range(size.bit_length()):
+            if size >> level & 1:
+                self.levels[level][-1] = peaks[(size >> level + 1).bit_count()]
+
     def root(self, size):
         root = None
         for level in (level for level in range(size.bit_length()) if size >> level & 1):

@@ -9,13 +9,15 @@ check. `formats` is JSON, hashes, notes and the zip; `chains` headers, links, ke
 """
 import argparse, base64, json, re, sys
 
+import pruned
 from chains import Chain, Heads, Keys
 from evidence import Tenant, check_enrolment
 from formats import LEVELS, MALFORMED, Absent, Bad, Verdict, exact, included, need, read_zip, sha256, unbase64
+from pruned import cuts
 
 CHAIN = r"[a-z0-9-]{1,63}(\.beats)?"
 NAMES = rf"README\.txt|events/{CHAIN}\.jsonl|(checkpoints/{CHAIN}/\d{{20}}\.note)|blobs/sha256/[0-9a-f]{{64}}" \
-        rf"|heads/\d{{20}}\.json|proofs/{CHAIN}/\d{{20}}\.tlog-proof"
+        rf"|heads/\d{{20}}\.json|proofs/{CHAIN}/\d{{20}}\.tlog-proof|tiles/{CHAIN}/\d{{20}}\.tile"
 
 
 class Bundle:
@@ -56,17 +58,21 @@ class Bundle:
             self.blob(digest)
 
 
-def read_chain(verdict, bundle, name, form):
+def read_chain(verdict, bundle, name, form, orders=()):
     known = form if form in ("whole", "sparse") and (form, name != "platform") != ("sparse", True) else "whole"
     chain, data = Chain(bundle.ledger, name, known), bundle.files.get(f"events/{name}.jsonl")
-    if form not in ("whole", "sparse"):
+    if form not in ("whole", "sparse", "pruned"):
         verdict.add("chain", "missing", f"chains of form {form} are not known here", name)
         return chain
-    verdict.check("framing", name, None, need, known == form, "only platform may be sparse")
+    verdict.check("framing", name, None, need, known == form or form == "pruned", "only platform may be sparse")
+    first = re.search(rb'\\"sequence\\":\\"(\d{20})\\"', (data or b"").split(b"\n")[0])
+    for order in orders if first and int(first[1]) else ():
+        if order.b["base"]["cut"] == int(first[1]):
+            verdict.check("chain", name, int(first[1]), chain.begin, order.b["base"])
     verdict.check("framing", name, None, need, data is not None, "no events")
     *lines, rest = (data or b"").split(b"\n")
     for number, line in enumerate(lines):
-        chain.read_line(verdict, number, line)
+        chain.read_line(verdict, chain.cut + number, line)
     if rest:
         verdict.add("framing", "violation", "the last line has no end", name, len(lines))
         chain.broken = True
@@ -115,8 +121,8 @@ def check_proof(bundle, chain, event, checkpoint):
 
 
 def check_tenant(verdict, bundle, chains, keys, used, name):
-    tenant = Tenant(bundle, chains[name], chains["platform"], keys, used)
     beats = chains.get(f"{name}.beats")
+    tenant = Tenant(bundle, chains[name], chains["platform"], keys, used, beats)
     for chain in (chains[name], beats) if beats else (chains[name],):
         for event in chain.events:
             for digest in (event.b or {}).get("blobs", []):
@@ -140,7 +146,10 @@ def verify(data, genesis=None):
             verdict.add(level, "missing", "the bundle could not be read")
         return verdict, None, 0
     order = sorted(bundle.forms, key=lambda name: (name != "platform", name))
-    chains = {name: read_chain(verdict, bundle, name, bundle.forms[name]["form"]) for name in order}
+    chains = {"platform": read_chain(verdict, bundle, "platform", bundle.forms["platform"]["form"])}
+    orders = cuts(chains["platform"])
+    for name in order[1:]:
+        chains[name] = read_chain(verdict, bundle, name, bundle.forms[name]["form"], orders.get(name, ()))
     platform, keys, used = chains["platform"], Keys(bundle.ledger), set()
     heads = Heads(bundle, chains, keys)
     for event in platform.events:
@@ -157,6 +166,7 @@ def verify(data, genesis=None):
         verdict.add("keys", "violation", "another genesis key than the pinned one")
     if not platform.broken:
         keys.check_ends(verdict, platform)
+    pruned.check(verdict, bundle, chains, keys)
     for chain in chains.values():
         for event in (event for event in chain.events if event.head):
             verdict.check("chain", chain.name, event.at, check_platform_head, event, chain, platform)
@@ -177,7 +187,7 @@ def verify(data, genesis=None):
             verdict.add("framing", "violation", f"no body names {name}")
     if any(event.fact in ("assessed", "authorized") for chain in chains.values() for event in chain.events):
         verdict.add("policy", "missing", "this verifier has no Cedar")
-    return verdict, bundle.ledger, sum(chain.count() for chain in chains.values())
+    return verdict, bundle.ledger, sum(chain.count() - chain.cut for chain in chains.values())
 
 
 def main():

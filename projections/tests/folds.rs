@@ -207,22 +207,22 @@ fn digests_of_rows_are_stable() {
         (
             "timeline",
             1,
-            "sha256:514527d5e56ca7cb512999550ef5f9ae19457d4843cd556701affa1acee9533d",
+            "sha256:2f90ef4f46cbb0848ed0ce6ef042c44bf8a9ac238fdc5de075b95a475448e2c1",
         ),
         (
             "queue",
             1,
-            "sha256:1c3ca23a13bf10babe4bf6b63cdb61b4fe0ae23d9aefb51952b6f41ffc9b0b88",
+            "sha256:3e32c1bbbb1e21a2d91f1d75991017c6bbf797fdfa32961dfefad8aa0313ac3d",
         ),
         (
             "sites",
             1,
-            "sha256:542c3e39a7cfad8aa48102a8701a14c2c6053aa3b4dcdc0cbb8ec564a6a814c0",
+            "sha256:bd86ae0058859b08df4d9632125ffa7f540248e5921ccee9dce0702235dc6400",
         ),
         (
             "counts",
             2,
-            "sha256:cae2d593ac7f2117f5c9a14e4fe0db501789d3b5432e646391bfa5cc79e5c3a7",
+            "sha256:467c325c0d04958498f26efd5a4479dc2e0ba9f22f3505c8e1a39e14699b9390",
         ),
     ]
     .map(|(name, version, digest)| (name.to_owned(), version, digest.to_owned()));

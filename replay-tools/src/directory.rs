@@ -7,19 +7,21 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use countersign_chain::Header;
-use countersign_ids::{Digest, LedgerId};
+use countersign_ids::{Digest, EventType, LedgerId};
+use countersign_projections::has_read_models;
 use countersign_store::read::{Frame, Reader, Stored};
 use countersign_store::{Error, Position};
 
 use self::survey::Survey;
 use crate::pipeline;
 use crate::source::{
-    Chunk, Chunks, Entry, Form, Item, Kind, Source, SourceError, Stream, VisitNote, Wanted,
+    Chunk, Chunks, Entry, Form, Item, Kind, Source, SourceError, Stream, VisitNote, VisitTile,
+    Wanted,
 };
 use crate::verdict::{Findings, Level};
 
-/// The family of the events that order removals.
-const REMOVALS: &str = "retention";
+/// The families of the events that order removals and prunings.
+const REMOVALS: &[&str] = &["retention", "chain"];
 
 /// An opened data directory.
 #[derive(Debug)]
@@ -55,6 +57,14 @@ impl Directory {
         &self.reader
     }
 
+    /// How many events read models are folded from.
+    pub(crate) fn folded_count(&self) -> Result<u64, SourceError> {
+        let folded = |chain: &str| chain.parse().is_ok_and(|chain| has_read_models(&chain));
+        let sizes = self.survey()?.sizes.iter();
+        let counted = sizes.filter(|(chain, _)| folded(chain));
+        Ok(counted.map(|(_, size)| size).sum())
+    }
+
     fn survey(&self) -> Result<&Survey, SourceError> {
         if let Some(survey) = self.survey.get() {
             return Ok(survey);
@@ -88,6 +98,11 @@ impl Directory {
         };
         Ok(Box::new(parts.into_iter().flat_map(part)))
     }
+}
+
+/// Whether events of this type tell of bodies or events that are gone.
+fn is_removal(event_type: &EventType) -> bool {
+    REMOVALS.contains(&event_type.family().as_str())
 }
 
 /// The frames of the journal, to be pulled from any thread.
@@ -157,13 +172,13 @@ impl Source for Directory {
                 Ok(Frame::Events(events)) => {
                     let removes = |stored: Stored<'_>| {
                         Header::parse(stored.header)
-                            .is_ok_and(|header| header.event_type.family().as_str() == REMOVALS)
+                            .is_ok_and(|header| is_removal(&header.event_type))
                     };
                     if events.stored().any(removes) {
                         return Ok(true);
                     }
                 }
-                Ok(Frame::Checkpoint { .. }) => {}
+                Ok(Frame::Checkpoint { .. } | Frame::Pruned { .. }) => {}
                 // Behind the end it is being written.
                 Err(Error::Damaged(_)) => return Ok(false),
                 Err(error) => return Err(failed(error)),
@@ -183,7 +198,7 @@ impl Source for Directory {
     fn chunks<'s>(&'s self, _: &'s Wanted<'s>) -> Result<Chunks<'s>, SourceError> {
         let chunk = |frame| match frame {
             Ok(Frame::Events(events)) => Some(Ok(Chunk::Frame(events))),
-            Ok(Frame::Checkpoint { .. }) => None,
+            Ok(Frame::Checkpoint { .. } | Frame::Pruned { .. }) => None,
             Err(error) => Some(Err(error)),
         };
         Ok(Box::new(self.frames()?.filter_map(chunk)))
@@ -233,6 +248,18 @@ impl Source for Directory {
             Err(Error::BlobMismatch { .. }) => Ok(Some(Vec::new())),
             Err(error) => Err(source_error(&self.path, error)),
         }
+    }
+
+    fn tiles(&self, visit: &mut VisitTile<'_>) -> Result<(), SourceError> {
+        for frame in self.frames()? {
+            if let Frame::Pruned { stump, .. } = frame? {
+                let chain = stump.chain.to_string();
+                for mark in stump.marks {
+                    visit(&chain, mark.base.cut, mark.node);
+                }
+            }
+        }
+        Ok(())
     }
 
     fn directory(&self) -> Option<&Self> {

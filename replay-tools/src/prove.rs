@@ -1,11 +1,11 @@
 //! The proof that one event is in the ledger: a `.tlog-proof` under the newest checkpoint that covers it.
 
 use countersign_chain::merkle::{Subtree, fold, inclusion_plan, leaf_hash};
-use countersign_chain::{TlogProof, TreeHead, merkle};
+use countersign_chain::{CUT_EVENTS, TlogProof, TreeHead, merkle};
 
 use crate::source::{Form, GO_ON, Source, SourceError};
 use crate::verdict::Findings;
-use crate::verify::read_checkpoint;
+use crate::verify::{read_checkpoint, sequence_named};
 
 /// Why there is no proof.
 #[derive(Debug, thiserror::Error)]
@@ -74,12 +74,17 @@ pub fn prove(source: &dyn Source, chain: &str, sequence: u64) -> Result<TlogProo
         .map(|step| step.iter().map(Piece::of).collect())
         .collect();
     let mut leaf = None;
+    pruned(source, chain, &mut steps)?;
     let mut at = 0_u64;
+    let mut begun = false;
     source.events(
         &|of| of == chain,
         &mut Findings::default(),
         &mut |entry, _| {
             let node = leaf_hash(&entry.record.header);
+            if !std::mem::replace(&mut begun, true) {
+                at = sequence_named(&entry.record.header).unwrap_or(0);
+            }
             if at == sequence {
                 leaf = Some(node);
             }
@@ -114,6 +119,20 @@ pub fn prove(source: &dyn Source, chain: &str, sequence: u64) -> Result<TlogProo
         index: sequence,
         hashes,
         checkpoint: note,
+    })
+}
+
+/// Fills in what is kept of a pruned chain's tree: a hash for each 256 of its first events, of which subtrees are made.
+fn pruned(source: &dyn Source, chain: &str, steps: &mut [Vec<Piece>]) -> Result<(), SourceError> {
+    source.tiles(&mut |of, size, node| {
+        let at = size.saturating_sub(CUT_EVENTS);
+        let holds = |piece: &&mut Piece| {
+            piece.from <= at && size <= piece.to && piece.from.is_multiple_of(CUT_EVENTS)
+        };
+        if of == chain {
+            let pieces = steps.iter_mut().flatten().filter(holds);
+            pieces.for_each(|piece| piece.frontier.push(node));
+        }
     })
 }
 

@@ -29,6 +29,8 @@ pub struct Counts {
     pub absent: BTreeMap<String, u64>,
     /// Sealed bodies whose key was destroyed, by the receipts of the ledger.
     pub destroyed: u64,
+    /// Events that are not here because their chain was pruned, as the ledger says.
+    pub pruned: u64,
     /// Checkpoints.
     pub checkpoints: u64,
     /// Recorded heads.
@@ -263,6 +265,9 @@ impl Verdict {
         )?;
         for (reason, count) in &counts.absent {
             writeln!(out, "bodies absent, {reason}: {count}")?;
+        }
+        if counts.pruned > 0 {
+            writeln!(out, "events pruned: {}", counts.pruned)?;
         }
         if counts.destroyed > 0 {
             writeln!(out, "bodies sealed, key destroyed: {}", counts.destroyed)?;

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::ops::ControlFlow;
 
+use countersign_chain::merkle::Node;
 use countersign_chain::{Body, Record};
 use countersign_ids::{ChainId, Digest, LedgerId};
 use countersign_store::read::Events;
@@ -189,6 +190,9 @@ pub type Visit<'v> = dyn FnMut(Entry, &mut Findings) -> Result<ControlFlow<()>, 
 /// Takes one checkpoint after another: chain, the size its place claims, note.
 pub type VisitNote<'v> = dyn FnMut(&str, Option<u64>, &[u8]) -> Result<(), SourceError> + 'v;
 
+/// Takes one hash of a pruned chain's tree after another: chain, size, hash.
+pub type VisitTile<'v> = dyn FnMut(&str, u64, Node) + 'v;
+
 /// Goes on with the next event.
 pub(crate) const GO_ON: Result<ControlFlow<()>, SourceError> = Ok(ControlFlow::Continue(()));
 
@@ -215,7 +219,7 @@ pub trait Source {
         0
     }
 
-    /// Whether the removal of bodies was ordered behind the end of what is read here.
+    /// Whether the removal of bodies or events was ordered behind the end of what is read here.
     fn removes_behind(&self) -> Result<bool, SourceError> {
         Ok(false)
     }
@@ -276,6 +280,19 @@ pub trait Source {
     fn proof(&self, chain: &str, sequence: u64) -> Result<Option<Vec<u8>>, SourceError> {
         let _ = (chain, sequence);
         Ok(None)
+    }
+
+    /// Hands out what is kept of the trees of pruned chains: chain, size, and the hash of the 256 leaves that end there; per chain in
+    /// order.
+    fn tiles(&self, visit: &mut VisitTile<'_>) -> Result<(), SourceError> {
+        let _ = visit;
+        Ok(())
+    }
+
+    /// Whether the source says that a chain was pruned, where it says such things.
+    fn says_pruned(&self, chain: &str) -> Option<bool> {
+        let _ = chain;
+        None
     }
 
     /// The data directory, where it is one.

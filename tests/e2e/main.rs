@@ -36,6 +36,8 @@ mod power;
 #[cfg(test)]
 mod projections;
 #[cfg(test)]
+mod pruning;
+#[cfg(test)]
 mod retention;
 #[cfg(test)]
 mod separation;

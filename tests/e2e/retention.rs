@@ -23,7 +23,7 @@ const CRASHES: &[&str] = &[
 ];
 
 /// The files under a directory in which the text stands: as it is, or in anything that zstd made.
-fn found_in(dir: &Path, text: &str) -> Vec<PathBuf> {
+pub(crate) fn found_in(dir: &Path, text: &str) -> Vec<PathBuf> {
     let mut found = Vec::new();
     for entry in std::fs::read_dir(dir).unwrap() {
         let path = entry.unwrap().path();
@@ -36,7 +36,7 @@ fn found_in(dir: &Path, text: &str) -> Vec<PathBuf> {
     found
 }
 
-fn holds(bytes: &[u8], text: &[u8]) -> bool {
+pub(crate) fn holds(bytes: &[u8], text: &[u8]) -> bool {
     // A segment is allocated ahead: its blank pages hold nothing.
     let blank = bytes
         .rchunks(4096)
@@ -62,7 +62,7 @@ fn unpacked(bytes: &[u8]) -> Vec<u8> {
     out
 }
 
-fn retention(plane: &Plane, owner: &str) -> Value {
+pub(crate) fn retention(plane: &Plane, owner: &str) -> Value {
     let shown = plane.run(owner, &["retention", "show", "--json"]);
     serde_json::from_str(&shown).unwrap()
 }
@@ -75,7 +75,7 @@ fn gone(verdict: &Value) -> u64 {
 }
 
 /// `replay verify` of a directory or a bundle; the verdict.
-fn verified(of: &Path) -> Value {
+pub(crate) fn verified(of: &Path) -> Value {
     let of = of.to_str().unwrap();
     let output = countersign(&["replay", "verify", of, "--json"])
         .output()
@@ -84,7 +84,7 @@ fn verified(of: &Path) -> Value {
     serde_json::from_slice(&output.stdout).unwrap()
 }
 
-fn backup(plane: &Plane, backups: &Path) {
+pub(crate) fn backup(plane: &Plane, backups: &Path) {
     let (data, to) = (plane.data(), backups.to_str().unwrap());
     let arguments = ["backup", data.to_str().unwrap(), "--to", to, "--keep", "99"];
     let output = countersign(&arguments).output().unwrap();

@@ -80,6 +80,7 @@ fn described() -> OpenApiRouter<App> {
         .routes(routes!(freezes::lift_freeze))
         .routes(routes!(retention::remark))
         .routes(routes!(retention::get_retention, retention::set_retention))
+        .routes(routes!(retention::keep_beats))
         .routes(routes!(retention::erase))
         .routes(routes!(connector::pairing))
         .routes(routes!(connector::pair))

@@ -117,6 +117,7 @@ impl From<Error> for Problem {
             Class::Unauthenticated => StatusCode::UNAUTHORIZED,
             Class::Forbidden => StatusCode::FORBIDDEN,
             Class::NotFound => StatusCode::NOT_FOUND,
+            Class::Gone => StatusCode::GONE,
             Class::Conflict => StatusCode::CONFLICT,
             Class::Refused => StatusCode::UNPROCESSABLE_ENTITY,
             Class::Overloaded | Class::Unavailable => StatusCode::SERVICE_UNAVAILABLE,

@@ -3,7 +3,7 @@
 //! Pure: bytes in, verdict out. What an event means is `events`; where it is kept is `store`. Rules of docs/format.md
 //! sections 1 and 2. Following is the only way to a [`Verified`] event, for the writer's recovery and the auditor alike.
 
-use crate::{Hashed, Header, Record, genesis_hash, header};
+use crate::{Base, Hashed, Header, Record, genesis_hash, header};
 use countersign_ids::{
     ChainId, CommandId, EventHash, Family, LedgerId, PlatformHead, Sequence, Time,
 };
@@ -139,6 +139,21 @@ impl ChainState {
         }
     }
 
+    /// Where a pruned chain begins. Whether the base is its own, the events from the cut on tell.
+    #[must_use]
+    pub fn at(ledger: &LedgerId, chain: &ChainId, base: &Base) -> Self {
+        Self {
+            ledger: *ledger,
+            chain: chain.clone(),
+            size: base.cut,
+            head: base.head,
+            time: base.time,
+            families: base.families.clone(),
+            platformhead: Some(base.platformhead),
+            command: None,
+        }
+    }
+
     /// Verifies that `record` is the next event and moves past it. On an error nothing moved.
     ///
     /// # Errors
@@ -265,7 +280,8 @@ impl ChainState {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Body, HashedBody, body_hash};
+    use crate::merkle::{Frontier, leaf_hash};
+    use crate::{Body, CUT_EVENTS, HashedBody, body_hash};
     use countersign_ids::{Actor, AuthType, EventType, Retention, Salt};
 
     fn header(state: &ChainState, family: &str) -> Header {
@@ -417,6 +433,51 @@ mod tests {
             None,
             "an absent body still verifies"
         );
+    }
+
+    #[test]
+    fn a_pruned_chain_goes_on_from_its_base_and_from_no_other() {
+        let mut state = ChainState::genesis(
+            &LedgerId::from_bytes([1; 32]),
+            &"acme.beats".parse().unwrap(),
+        );
+        let (mut tree, mut records) = (Frontier::new(), Vec::new());
+        let mut base = None;
+        for index in 0..2 * CUT_EVENTS {
+            let mut next = header(&state, if index == 0 { "chain" } else { "beat" });
+            next.platformhead = Some(PlatformHead {
+                sequence: Sequence::new(index / 9),
+                hash: EventHash::from_bytes([3; 32]),
+            });
+            let record = record(&next);
+            state.follow(&record).unwrap();
+            tree.push(leaf_hash(&record.header));
+            records.push(record);
+            if state.size() == CUT_EVENTS {
+                base = Base::of(&state, &tree);
+            }
+        }
+        let base = base.unwrap();
+        let from = |base: &Base| {
+            let mut pruned = ChainState::at(state.ledger(), state.chain(), base);
+            let kept = &records[usize::try_from(base.cut).unwrap()..];
+            let followed = kept
+                .iter()
+                .try_for_each(|record| pruned.follow(record).map(drop));
+            followed.map(|()| pruned)
+        };
+        assert_eq!(from(&base).unwrap(), state);
+        for change in [
+            |base: &mut Base| base.head = EventHash::from_bytes([0; 32]),
+            |base: &mut Base| base.time = Time::from_unix_millis(1001),
+            |base: &mut Base| base.families.clear(),
+            |base: &mut Base| base.platformhead.sequence = Sequence::new(1000),
+        ] {
+            let mut other = base.clone();
+            change(&mut other);
+            assert!(from(&other).is_err(), "{other:?}");
+        }
+        assert_eq!(Base::of(&state, &Frontier::new()), None);
     }
 
     #[test]

@@ -54,6 +54,19 @@ impl Frontier {
         }
     }
 
+    /// A tree of so many leaves, by its complete subtrees, the largest first; none where these are not as many as it has.
+    #[must_use]
+    pub fn at(size: u64, peaks: Vec<Node>) -> Option<Self> {
+        let fits = u32::try_from(peaks.len()).is_ok_and(|peaks| peaks == size.count_ones());
+        fits.then_some(Self { size, peaks })
+    }
+
+    /// Its complete subtrees, the largest first.
+    #[must_use]
+    pub fn peaks(&self) -> &[Node] {
+        &self.peaks
+    }
+
     /// Adds a leaf by its hash.
     pub fn push(&mut self, leaf: Node) {
         self.push_completing(leaf, |_, _, _| ());

@@ -8,7 +8,7 @@ use countersign_chain::{Body, Broken, ChainState, Checkpoint, Header, note::Note
 use countersign_events::{Event, Keys, keys};
 use countersign_evidence::Envelope;
 use countersign_ids::{BodyKey, ChainId, DataSubject, Digest, LedgerId, Sequence, SiteId, Time};
-use countersign_store::read::{End, Item, Items, Reader};
+use countersign_store::read::{End, Item, Items, Mark, Reader, Stump};
 use countersign_store::{Error, Position};
 use serde::Deserialize;
 use std::collections::BTreeMap;
@@ -107,6 +107,10 @@ impl Survey {
                     self.position = position;
                     self.checkpoint(&chain, note);
                 }
+                Ok(Item::Pruned { position, stump }) => {
+                    self.position = position;
+                    self.pruned(&stump);
+                }
                 Err(Error::Damaged(error)) => {
                     self.damage.push(error.to_string());
                     unread = true;
@@ -125,22 +129,33 @@ impl Survey {
         Ok(())
     }
 
+    /// Goes on from what is left of pruned events.
+    fn pruned(&mut self, stump: &Stump) {
+        let chain = self.chain(&stump.chain);
+        for Mark { base, .. } in &stump.marks {
+            if base.cut > chain.state.size() && chain.broken.is_none() {
+                chain.state = ChainState::at(chain.state.ledger(), &stump.chain, base);
+            }
+        }
+    }
+
+    fn chain(&mut self, id: &ChainId) -> &mut Chain {
+        let ledger = &self.ledger;
+        self.chains.entry(id.clone()).or_insert_with(|| Chain {
+            state: ChainState::genesis(ledger, id),
+            broken: None,
+            checkpoint: None,
+            uncovered: None,
+        })
+    }
+
     pub(crate) fn record(&mut self, record: &countersign_chain::Record) {
         self.events = self.events.saturating_add(1);
         let Ok(header) = Header::parse(&record.header) else {
             self.nameless = self.nameless.saturating_add(1);
             return;
         };
-        let ledger = &self.ledger;
-        let chain = self
-            .chains
-            .entry(header.chain.clone())
-            .or_insert_with(|| Chain {
-                state: ChainState::genesis(ledger, &header.chain),
-                broken: None,
-                checkpoint: None,
-                uncovered: None,
-            });
+        let chain = self.chain(&header.chain);
         if chain.broken.is_some() {
             return;
         }

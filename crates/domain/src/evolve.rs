@@ -39,7 +39,12 @@ pub(crate) fn apply(tenant: &mut Tenant, header: &Header, event: &Event) {
         Event::Retention(event) => tenant.keeping.apply(header.sequence, event),
         Event::Action(event) => action(tenant, &header.actor, header.time, event),
         // Events of other chains, and what nobody's decision reads: a reason is personal and commits by its digest.
-        Event::Chain(events::Chain::Announced(_) | events::Chain::Opened(_))
+        Event::Chain(
+            events::Chain::Announced(_)
+            | events::Chain::Opened(_)
+            | events::Chain::Pruned(_)
+            | events::Chain::Cleared(_),
+        )
         | Event::Keys(events::Keys::Created(_) | events::Keys::Changed(_))
         | Event::Heads(events::Heads::Recorded(_))
         | Event::Approver(events::Approver::Enrolled(_) | events::Approver::Removed(_))

@@ -15,6 +15,7 @@ const DAY_MILLIS: u64 = 24 * 60 * 60 * 1000;
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Keeping {
     operational_days: Option<u32>,
+    beats: Option<BeatsKept>,
     /// Operational events that no event ordered to remove, oldest first.
     operational: VecDeque<(Sequence, Time)>,
     /// The first and the last sealed event of each data subject, since it was erased last.
@@ -22,6 +23,28 @@ pub struct Keeping {
     /// Where each erasure was ordered.
     erased: BTreeMap<DataSubject, Sequence>,
     pending: BTreeMap<Sequence, Removal>,
+}
+
+/// How long a tenant keeps its heartbeats.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BeatsKept {
+    /// In days.
+    pub days: u32,
+    /// Where the tenant said so.
+    pub at: Sequence,
+}
+
+impl BeatsKept {
+    /// Heartbeats of this time and before have outlived it.
+    #[must_use]
+    pub fn ends_until(&self, now: Time) -> Time {
+        days_before(now, self.days)
+    }
+}
+
+fn days_before(now: Time, days: u32) -> Time {
+    let kept = u64::from(days).saturating_mul(DAY_MILLIS);
+    Time::from_unix_millis(now.unix_millis().saturating_sub(kept))
 }
 
 /// A removal that was ordered.
@@ -51,6 +74,10 @@ impl Keeping {
     pub(crate) fn apply(&mut self, at: Sequence, event: &events::Retention) {
         match event {
             events::Retention::Set(set) => self.operational_days = Some(set.operational_days),
+            events::Retention::BeatsSet(set) => {
+                let days = set.beats_days;
+                self.beats = Some(BeatsKept { days, at });
+            }
             events::Retention::Expired(expired) => {
                 let ranges = &expired.ranges;
                 self.operational.retain(|(sequence, _)| {
@@ -80,6 +107,12 @@ impl Keeping {
             .unwrap_or(limits::OPERATIONAL_DAYS_DEFAULT)
     }
 
+    /// How long heartbeats are kept; for ever where the tenant said nothing.
+    #[must_use]
+    pub const fn beats(&self) -> Option<BeatsKept> {
+        self.beats
+    }
+
     /// How many operational bodies nobody ordered to remove.
     #[must_use]
     pub fn operational(&self) -> usize {
@@ -89,8 +122,7 @@ impl Keeping {
     /// Operational events of this time and before have outlived their retention.
     #[must_use]
     pub fn expires_until(&self, now: Time) -> Time {
-        let kept = u64::from(self.operational_days()).saturating_mul(DAY_MILLIS);
-        Time::from_unix_millis(now.unix_millis().saturating_sub(kept))
+        days_before(now, self.operational_days())
     }
 
     /// The operational events that outlived their retention; none if there are none.

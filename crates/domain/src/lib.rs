@@ -17,6 +17,7 @@ mod note;
 pub mod plan;
 pub mod platform;
 pub mod policy;
+mod pruning;
 pub mod rejection;
 pub mod site;
 mod source;
@@ -29,18 +30,19 @@ pub mod words;
 pub use action::Action;
 pub use commands::{
     AddRelease, Assess, Command, DeclareFreeze, Deliver, Erase, Expire, ExpireBodies, Facts,
-    InviteConnector, LiftFreeze, MarkUnresolved, Mint, NotePlatform, OpenTenant, PairConnector,
-    PairingTerms, Propose, ReceiptRemoval, RecordObservation, RecordOutcome, RegisterSite, Remark,
-    Revoke, SetRetention, Vote, Withdraw, blobs_wanted, compose, decide, imagine, obstacle,
-    pairing_terms,
+    InviteConnector, KeepBeats, LiftFreeze, MarkUnresolved, Mint, NotePlatform, OpenTenant,
+    PairConnector, PairingTerms, Propose, ReceiptRemoval, RecordObservation, RecordOutcome,
+    RegisterSite, Remark, Revoke, SetRetention, Vote, Withdraw, blobs_wanted, compose, decide,
+    imagine, obstacle, pairing_terms,
 };
 pub use decision::{Aggregate, Blob, Decision, Draft, Guard, Stamp};
 pub use due::{Due, due};
-pub use keeping::{Keeping, Removal};
+pub use keeping::{BeatsKept, Keeping, Removal};
 pub use manifest::Manifest;
 pub use note::is_restated;
 pub use platform::{Platform, PlatformCommand, decide_platform};
 pub use policy::{ApproverEntity, Exclusion, PolicyInput, PolicyOutcome};
+pub use pruning::{PruneBeats, Pruned, ReceiptPruning};
 pub use rejection::{CODES, Rejection};
 pub use site::Site;
 pub use source::Source;

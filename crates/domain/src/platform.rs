@@ -12,12 +12,13 @@ use countersign_evidence::enrolment::verify_enrolment;
 use countersign_evidence::wire::Base64;
 use countersign_evidence::{Envelope, KeyHistory, OrDash};
 use countersign_ids::{
-    ActorId, ApproverId, AuthType, ChainId, CredentialId, Digest, EventHash, LedgerId, SubjectRef,
-    TenantId, TokenId,
+    ActorId, ApproverId, AuthType, ChainId, CredentialId, Digest, EventHash, LedgerId, Sequence,
+    SubjectRef, TenantId, TokenId,
 };
 
 use crate::commands::Facts;
 use crate::decision::{Aggregate, Decision, Draft};
+use crate::pruning::{PruneBeats, Pruned, Prunings, ReceiptPruning};
 use crate::rejection::Rejection;
 use crate::text;
 
@@ -32,6 +33,9 @@ pub struct Platform {
     enrolled: BTreeMap<(ApproverId, CredentialId), Enrolled>,
     tokens: BTreeMap<TokenId, bool>,
     recorded: u64,
+    /// Where heads were recorded last.
+    heads_at: Option<Sequence>,
+    prunings: Prunings,
 }
 
 #[derive(Debug, Clone)]
@@ -59,7 +63,7 @@ impl Aggregate for Platform {
 impl Platform {
     /// The platform's chain before its first event.
     #[must_use]
-    pub const fn new() -> Self {
+    pub fn new() -> Self {
         Self {
             chain: ChainId::platform(),
             ledger: None,
@@ -69,6 +73,8 @@ impl Platform {
             enrolled: BTreeMap::new(),
             tokens: BTreeMap::new(),
             recorded: 0,
+            heads_at: None,
+            prunings: Prunings::default(),
         }
     }
 
@@ -82,7 +88,13 @@ impl Platform {
                 self.chains
                     .insert(announced.chain.clone(), announced.number);
             }
-            Some(Event::Heads(events::Heads::Recorded(recorded))) => self.recorded = recorded.size,
+            Some(Event::Chain(event @ (events::Chain::Pruned(_) | events::Chain::Cleared(_)))) => {
+                self.prunings.apply(header.sequence, event)
+            }
+            Some(Event::Heads(events::Heads::Recorded(recorded))) => {
+                self.recorded = recorded.size;
+                self.heads_at = Some(header.sequence);
+            }
             Some(Event::Approver(events::Approver::Enrolled(enrolled))) => {
                 let key = (enrolled.approver.clone(), enrolled.credential.clone());
                 self.enrolled.insert(
@@ -148,6 +160,17 @@ impl Platform {
     #[must_use]
     pub const fn chains(&self) -> &BTreeMap<ChainId, u64> {
         &self.chains
+    }
+
+    /// The newest pruning of a chain.
+    #[must_use]
+    pub fn pruned(&self, chain: &ChainId) -> Option<&Pruned> {
+        self.prunings.get(chain)
+    }
+
+    /// Where heads were recorded last.
+    pub(crate) const fn heads_at(&self) -> Option<Sequence> {
+        self.heads_at
     }
 
     fn ledger(&self) -> Result<&LedgerId, Rejection> {
@@ -257,6 +280,10 @@ commands! {
     RevokeToken,
     /// Changes the ledger's keys.
     ChangeKeys,
+    /// Orders that heartbeats go.
+    PruneBeats,
+    /// Says that they are gone.
+    ReceiptPruning,
 }
 
 impl AnnounceTenant {

@@ -216,10 +216,10 @@ rejections! {
     // What is kept.
 
     /// Longer than the platform allows.
-    RetentionTooLong { days_max: u32 } "operational bodies are kept for {days_max} days at most"
+    RetentionTooLong { days_max: u32 } "this is kept for {days_max} days at most"
         = Code { id: "retention-too-long", title: "Longer than the platform keeps it" };
     /// No operational body is old enough.
-    NothingExpired { until: Time } "no operational body of `{until}` or before is left"
+    NothingExpired { until: Time } "nothing of `{until}` or before is left that may go"
         = Code { id: "nothing-expired", title: "No body has outlived its retention" };
     /// Nothing in this chain is about such a data subject.
     SubjectUnknown { subject: DataSubject } "nothing sealed here is about data subject `{subject}`"

@@ -48,6 +48,12 @@ events! {
         pub operational_days: u32,
     }
 
+    /// The tenant said how long its heartbeats are kept. Before that they are kept for ever.
+    BeatsSet = "beats-set" v 1 on Tenant about "`retention`" {
+        /// Days after which heartbeats are pruned; 0 prunes them as soon as they are recorded.
+        pub beats_days: u32,
+    }
+
     /// The retention of operational bodies ended: B and salt of the operational events in the ranges are removed from here
     /// on. Their headers stay.
     Expired = "expired" v 1 on Tenant about "`retention`" {

@@ -2,6 +2,7 @@
 //!
 //! Signatures in them are bytes of the right form, not signatures.
 
+use countersign_chain::Base;
 use countersign_evidence::action::{ActionObject, Grade, Reversibility, RollbackPlan};
 use countersign_evidence::document::{Credential, FloorRule, KindOrAny, PinnedDocument};
 use countersign_evidence::dsse::{Envelope, EnvelopeSignature, PayloadType};
@@ -10,7 +11,7 @@ use countersign_evidence::statement::{Alg, SignedStatement};
 use countersign_evidence::wire::{
     Base64, JsonObject, OrDash, PublicKey, SignatureBytes, V1, WireError,
 };
-use countersign_ids::{AuthType, Digest, EventHash, LedgerId, Salt, Time};
+use countersign_ids::{AuthType, Digest, EventHash, LedgerId, PlatformHead, Salt, Sequence, Time};
 
 use crate::evaluation::{EntityName, Evaluation, Ruling, Tally};
 use crate::words::{ConnectorKind, Environment, ExpiredFrom, Risk, SiteOrAll, TokenRole, Verdict};
@@ -74,6 +75,7 @@ fn signed(decision: &str) -> SignedStatement {
 /// Never: the names are constants, checked by a test.
 pub fn samples() -> Result<Vec<Event>, WireError> {
     let mut events = platform_events()?;
+    events.extend(chain_events()?);
     events.extend(tenant_events()?);
     events.extend(action_events()?);
     events.extend(outcome_events()?);
@@ -120,6 +122,7 @@ fn removal_events() -> Result<Vec<Event>, WireError> {
             operational_days: 30,
         }
         .into(),
+        retention::BeatsSet { beats_days: 90 }.into(),
         retention::Expired {
             until: NOON,
             ranges: ranges(3, 40),
@@ -140,6 +143,46 @@ fn removal_events() -> Result<Vec<Event>, WireError> {
     ])
 }
 
+fn chain_events() -> Result<Vec<Event>, WireError> {
+    let tenant: countersign_ids::TenantId = "bakery".parse()?;
+    Ok(vec![
+        chain::Announced {
+            chain: tenant.chain(),
+            number: 0,
+        }
+        .into(),
+        chain::Opened {
+            chain: tenant.chain(),
+            number: 0,
+        }
+        .into(),
+        chain::Pruned {
+            chain: tenant.beats(),
+            policy: 12,
+            until: NOON,
+            heads: 40,
+            base: Base {
+                cut: 256,
+                head: EventHash::from_bytes([6; 32]),
+                time: NOON,
+                families: [("beat".parse()?, 255), ("chain".parse()?, 1)].into(),
+                platformhead: PlatformHead {
+                    sequence: Sequence::new(7),
+                    hash: EventHash::from_bytes([4; 32]),
+                },
+                tree: vec![digest(3)],
+            },
+        }
+        .into(),
+        chain::Cleared {
+            chain: tenant.beats(),
+            ordered: 41,
+            events: 256,
+        }
+        .into(),
+    ])
+}
+
 fn platform_events() -> Result<Vec<Event>, WireError> {
     let (mira, laptop) = ("mira".parse()?, "laptop".parse()?);
     let tenant: countersign_ids::TenantId = "bakery".parse()?;
@@ -150,16 +193,6 @@ fn platform_events() -> Result<Vec<Event>, WireError> {
         .into(),
         keys::Changed {
             envelope: envelope(PayloadType::Keys),
-        }
-        .into(),
-        chain::Announced {
-            chain: tenant.chain(),
-            number: 0,
-        }
-        .into(),
-        chain::Opened {
-            chain: tenant.chain(),
-            number: 0,
         }
         .into(),
         heads::Recorded {

@@ -50,3 +50,5 @@ pub const CLOCK_SKEW_FUTURE_MILLIS_MAX: u64 = 60 * 1000;
 pub const OPERATIONAL_DAYS_MAX: u32 = 400;
 /// How many days they are kept where a tenant says nothing.
 pub const OPERATIONAL_DAYS_DEFAULT: u32 = 90;
+/// How many days heartbeats are kept at most once a tenant said how long; where it says nothing they are kept for ever.
+pub const BEATS_DAYS_MAX: u32 = 4000;

@@ -9,7 +9,7 @@ use countersign_domain::{Decision, Draft, Guard, Rejection, Stamp};
 use countersign_events::{Beat, Event, beat};
 use countersign_evidence::message::Heartbeat;
 use countersign_evidence::{ConnectorMessage, Envelope};
-use countersign_ids::{ConnectorId, Digest, Time};
+use countersign_ids::{ConnectorId, Digest, Sequence, Time};
 use countersign_store::Entry;
 
 use crate::Error;
@@ -21,6 +21,7 @@ pub(crate) struct LastBeat {
     pub(crate) generation: u64,
     pub(crate) counter: u64,
     pub(crate) at: Time,
+    pub(crate) sequence: Sequence,
     digest: Digest,
     checkpoint: u64,
 }
@@ -93,6 +94,12 @@ impl Fold for BeatsFold {
         self.size
     }
 
+    /// The last heartbeat of a connector that is paired is never pruned, and those before it decide nothing.
+    fn begin_at(&mut self, first: u64) -> bool {
+        self.size = self.size.max(first);
+        true
+    }
+
     fn fold(&mut self, entry: &Entry, event: Option<&Event>) -> Result<(), String> {
         self.size = entry.sequence().get().saturating_add(1);
         let Some(Event::Beat(Beat::Received(received))) = event else {
@@ -107,6 +114,7 @@ impl Fold for BeatsFold {
             generation: beat.head.generation,
             counter: beat.counter,
             at: entry.header().time,
+            sequence: entry.sequence(),
             digest: envelope.payload_digest(),
             checkpoint: beat.head.checkpoint.size,
         };

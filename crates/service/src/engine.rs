@@ -23,6 +23,11 @@ const PAGE: usize = 512;
 pub(crate) trait Fold: Send + Sync + 'static {
     /// How many events were folded.
     fn size(&self) -> u64;
+    /// Goes on from the first event that a pruned chain has; `false` where nothing may be missing.
+    fn begin_at(&mut self, first: u64) -> bool {
+        let _ = first;
+        false
+    }
     /// Folds the next event.
     fn fold(&mut self, entry: &Entry, event: Option<&Event>) -> Result<(), String>;
 }
@@ -80,7 +85,12 @@ fn write<T>(lock: &RwLock<T>) -> RwLockWriteGuard<'_, T> {
 /// Folds what the ledger has beyond the fold.
 fn advance<F: Fold>(ledger: &Ledger, chain: &ChainId, fold: &mut F) -> Result<(), Error> {
     loop {
-        let entries = ledger.read(chain, fold.size(), PAGE)?;
+        let entries = match ledger.read(chain, fold.size(), PAGE) {
+            Err(countersign_store::Error::Pruned { first, .. }) if fold.begin_at(first.get()) => {
+                continue;
+            }
+            other => other?,
+        };
         for entry in &entries {
             let corrupt = |detail: String| Error::Corrupt {
                 chain: chain.clone(),

@@ -17,6 +17,8 @@ pub enum Class {
     Forbidden,
     /// There is no such thing, or not for this caller.
     NotFound,
+    /// It was there, and is no more.
+    Gone,
     /// The state of things does not allow it now.
     Conflict,
     /// The request can be read and is refused as it stands.
@@ -362,6 +364,7 @@ const fn store_class(error: &countersign_store::Error) -> Class {
         | E::Missing { .. }
         | E::KeyDestroyed { .. }
         | E::ProjectionUnknown { .. } => Class::NotFound,
+        E::Pruned { .. } => Class::Gone,
         E::Stopped { .. }
         | E::Waiting { .. }
         | E::WriterPanicked

@@ -8,7 +8,9 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use countersign_domain::{Erase, ExpireBodies, ReceiptRemoval, Remark, Removal, SetRetention};
+use countersign_domain::{
+    Erase, ExpireBodies, KeepBeats, ReceiptRemoval, Remark, Removal, SetRetention,
+};
 use countersign_ids::{ActorId, DataSubject, EventId, Sequence, SiteId, TenantId};
 use countersign_store::{Doomed, Receipt};
 use tokio::time::{Instant, MissedTickBehavior, interval};
@@ -63,6 +65,19 @@ impl Service {
             .await
     }
 
+    /// Says how long heartbeats are kept.
+    ///
+    /// # Errors
+    /// Longer than the platform keeps them.
+    pub async fn keep_beats(
+        &self,
+        access: &TenantAccess,
+        request: &Request,
+        beats_days: u32,
+    ) -> Result<Receipt, Error> {
+        self.write(access, request, KeepBeats { beats_days }).await
+    }
+
     /// Orders the erasure of a person's data; the key goes and the receipt comes right after.
     ///
     /// # Errors
@@ -112,9 +127,18 @@ impl Service {
     /// # Errors
     /// The chain cannot be read.
     pub fn kept(&self, access: &TenantAccess) -> Result<Kept, Error> {
+        let beats = access.tenant().beats();
+        let beats_from = self.inner.ledger.first(&beats);
+        let beats_pending = self.inner.platform(|fold| {
+            let pruned = fold.platform.pruned(&beats);
+            pruned.is_some_and(|pruned| !pruned.cleared)
+        })?;
         self.inner.tenant(access.tenant(), |fold| {
             let keeping = fold.tenant.keeping();
             Kept {
+                beats_days: keeping.beats().map(|kept| kept.days),
+                beats_from: Sequence::new(beats_from),
+                beats_pending,
                 operational_days: keeping.operational_days(),
                 operational: keeping.operational(),
                 subjects: keeping.subjects().cloned().collect(),
@@ -167,7 +191,9 @@ impl Inner {
     async fn keep(self: &Arc<Self>, tenant: &TenantId, expire: bool) -> Result<(), Error> {
         if expire {
             self.expire(tenant).await?;
+            self.order_pruning(tenant).await?;
         }
+        self.finish_pruning(tenant).await?;
         let pending = self.tenant(tenant, |fold| fold.tenant.keeping().pending().clone())?;
         for (ordered, removal) in pending {
             self.finish(tenant, ordered, removal).await?;

@@ -22,6 +22,7 @@ mod model;
 mod platform;
 mod policies;
 mod proposing;
+mod prune;
 mod reactor;
 mod readmodels;
 mod reads;

@@ -328,6 +328,12 @@ pub struct Readiness {
 /// What a tenant keeps and for how long.
 #[derive(Debug, Clone)]
 pub struct Kept {
+    /// Days after which heartbeats are pruned; for ever if absent.
+    pub beats_days: Option<u32>,
+    /// The first event that the chain of heartbeats still has.
+    pub beats_from: countersign_ids::Sequence,
+    /// Whether a pruning was ordered that has no receipt yet.
+    pub beats_pending: bool,
     /// Days after which an operational body is removed.
     pub operational_days: u32,
     /// Operational bodies that nobody ordered to remove.

@@ -38,7 +38,7 @@ pub(crate) struct PlatformFold {
     /// How many chains stand in the newest recorded heads.
     recorded: u64,
     /// The newest event.
-    last: Option<EventId>,
+    pub(crate) last: Option<EventId>,
     /// What announced tenants are to be called.
     names: BTreeMap<TenantId, String>,
     /// Tokens in force.
@@ -329,7 +329,9 @@ fn about(what: &PlatformCommand) -> Option<About> {
                 ..About::any(&[approver::Removed::SPEC])
             }
         }
-        PlatformCommand::ChangeKeys(_) => return None,
+        PlatformCommand::ChangeKeys(_)
+        | PlatformCommand::PruneBeats(_)
+        | PlatformCommand::ReceiptPruning(_) => return None,
     })
 }
 

@@ -323,6 +323,7 @@ pub(crate) fn about(what: &TenantCommand) -> Option<About> {
         TenantCommand::LiftFreeze(what) => About::of(&[freeze::Lifted::SPEC], &what.freeze),
         TenantCommand::Remark(what) => About::of(&[remark::Made::SPEC], &what.site),
         TenantCommand::SetRetention(_) => About::any(&[retention::Set::SPEC]),
+        TenantCommand::KeepBeats(_) => About::any(&[retention::BeatsSet::SPEC]),
         TenantCommand::ExpireBodies(_) => About::any(&[retention::Expired::SPEC]),
         TenantCommand::Erase(what) => About::of(&[retention::Erased::SPEC], &what.subject),
         TenantCommand::OpenTenant(_)

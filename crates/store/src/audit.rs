@@ -10,7 +10,7 @@ use countersign_chain::{Body, ChainState, Verified};
 use countersign_ids::{ChainId, CommandId, Sequence};
 
 use crate::journal::scan;
-use crate::read::{Item, Reader, Rebuild, compare};
+use crate::read::{Item, Mark, Reader, Rebuild, compare};
 use crate::read_rows::AllRows;
 use crate::{Entry, Error, Ledger, Position, Projections, RowRange};
 
@@ -41,6 +41,20 @@ struct Told {
     pending: Vec<Verified>,
 }
 
+impl Told {
+    /// Goes on from what is left of pruned events, unless it is there already.
+    fn begin_at(&mut self, mark: &Mark) {
+        let base = &mark.base;
+        if base.cut > self.state.size() {
+            self.state = ChainState::at(self.state.ledger(), &self.state.chain().clone(), base);
+            self.frontier = base.tree().unwrap_or_default();
+            // What a crash left in front of the cut is not read any more.
+            self.pending.clear();
+            self.commands.clear();
+        }
+    }
+}
+
 impl Ledger {
     /// Checks everything; an error names the first thing that is wrong. Call it while nothing is written.
     pub fn audit(&self, projections: &Projections) -> Result<Audit, Error> {
@@ -65,8 +79,15 @@ impl Ledger {
         };
         let mut rebuild = Rebuild::new(projections);
         for item in Reader::of(self.layout().clone())?.journal()? {
-            let Item::Events { position, records } = item? else {
-                continue;
+            let (position, records) = match item? {
+                Item::Events { position, records } => (position, records),
+                Item::Pruned { stump, .. } => {
+                    if let Some(chain) = told.get_mut(&stump.chain) {
+                        stump.marks.iter().for_each(|mark| chain.begin_at(mark));
+                    }
+                    continue;
+                }
+                Item::Checkpoint { .. } => continue,
             };
             for record in records {
                 audit.events += self.audit_event(&mut told, &mut rebuild, position, &record)?;
@@ -124,6 +145,11 @@ impl Ledger {
     /// Compares what the journal holds with what readers see.
     fn compare(&self, id: &ChainId, chain: &mut Told) -> Result<(), Error> {
         let pending = std::mem::take(&mut chain.pending);
+        let begun = self.first(id);
+        let mut pending = pending;
+        // A pruning begins with the log's head or with the journal: until it is done, the other may still hold the events.
+        pending.retain(|verified| verified.header().sequence.get() >= begun);
+        chain.commands.retain(|_, (first, _)| first.get() >= begun);
         let Some(first) = pending.first().map(|verified| verified.header().sequence) else {
             return Ok(());
         };

@@ -62,6 +62,8 @@ codes! {
     PROJECTION_UNKNOWN = "projection-unknown", "there is no read model of this name";
     /// See [`crate::Error::Log`].
     LOG_FAILED = "log-failed", "the log behind the journal cannot be read or written";
+    /// See [`crate::Error::Pruned`].
+    PRUNED = "events-pruned", "the events before the chain's cut were pruned";
     /// See [`crate::Error::Missing`].
     MISSING = "event-missing", "there is no such event";
 }

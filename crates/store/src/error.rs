@@ -182,6 +182,14 @@ pub enum Error {
     /// sled failed.
     #[error("the log failed")]
     Log(#[source] sled::Error),
+    /// Before the cut of a chain that was pruned.
+    #[error("chain `{chain}` begins at {first}: what was before it was pruned")]
+    Pruned {
+        /// The chain.
+        chain: ChainId,
+        /// Its first event.
+        first: Sequence,
+    },
     /// Beyond the end of the chain, or no such chain.
     #[error("chain `{chain}` has no event {sequence}")]
     Missing {
@@ -255,6 +263,7 @@ impl Error {
             Self::ProjectionUnknown { .. } => codes::PROJECTION_UNKNOWN,
             Self::KeyDestroyed { .. } => codes::KEY_DESTROYED,
             Self::Log(_) => codes::LOG_FAILED,
+            Self::Pruned { .. } => codes::PRUNED,
             Self::Missing { .. } => codes::MISSING,
         }
     }

@@ -297,7 +297,6 @@ impl Ledger {
     pub fn receipt(&self, chain: &ChainId, command: &CommandId) -> Result<Option<Receipt>, Error> {
         let accepted = self
             .view
-            .log
             .command(command)?
             .filter(|accepted| accepted.position <= self.durable());
         accepted
@@ -363,7 +362,7 @@ impl Ledger {
 
     /// Finds an event by its id.
     pub fn find(&self, id: &EventId) -> Result<Option<Entry>, Error> {
-        let place = self.view.log.event(id)?;
+        let place = self.view.event(id)?;
         let chains = self.view.all();
         let Some((number, sequence)) = place else {
             // Durable, but not in the index yet: it is among the newest of its chain.

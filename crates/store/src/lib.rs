@@ -25,6 +25,8 @@
 //!   served until the new ones reach as far; killed in between, it goes on at the next start.
 //! - **A removal is interrupted.** Each segment is before or after, and so is the log; doing it again does the rest
 //!   ([`Ledger::remove`]).
+//! - **A pruning is interrupted.** The journal holds a beginning of the chain and then what is left of pruned events, and a log
+//!   that is made from that begins at the cut; doing it again does the rest ([`Ledger::prune`]).
 //! - **The journal is damaged** where it was durable. Nothing is cut. One flipped bit is put right by its checksum, frames that
 //!   the log has are written again, out loud ([`Status::healed`]): in what opening reads at once, in the rest when somebody
 //!   calls [`Ledger::sweep`]. Opening goes on behind what nothing heals, and says where it is ([`Status::damage`]). A chain that lost an event by it, or one of whose events does not verify, is read-only, by name; the
@@ -54,6 +56,7 @@ mod log;
 mod mend;
 mod options;
 mod proofs;
+mod prune;
 pub mod read;
 mod read_rows;
 mod recover;
@@ -83,6 +86,7 @@ pub use layout::{Description, Layout};
 pub use ledger::Ledger;
 pub use options::{Options, Projections};
 pub use proofs::Checkpoint;
+pub use prune::Pruning;
 pub use removal::{Doomed, Removed};
 pub use rows::{Row, RowRange};
 pub use status::{Rebuilding, Refused, Status};

@@ -15,6 +15,7 @@ use crate::journal::scan::{self, Scan, Step};
 use crate::journal::{Kind, record};
 use crate::{Blobs, Damage, Description, Error, Layout, Position};
 
+pub use crate::journal::pruning::{Mark, Stump};
 pub use crate::journal::record::Stored;
 pub use crate::journal::scan::{End, Torn};
 pub use crate::read_rows::{AllRows, Difference, Rebuild, StoredRows, compare};
@@ -59,6 +60,13 @@ pub enum Item {
         /// The signed note.
         note: String,
     },
+    /// What is left of events that were pruned.
+    Pruned {
+        /// Where the frame ends.
+        position: Position,
+        /// What is left.
+        stump: Stump,
+    },
 }
 
 /// What stands in the journal, the events not taken apart yet: that is work for any thread.
@@ -75,6 +83,13 @@ pub enum Frame {
         /// The signed note.
         note: String,
     },
+    /// What is left of events that were pruned, as in [`Item::Pruned`].
+    Pruned {
+        /// Where the frame ends.
+        position: Position,
+        /// What is left.
+        stump: Stump,
+    },
 }
 
 impl Frame {
@@ -83,7 +98,7 @@ impl Frame {
     pub const fn position(&self) -> Position {
         match self {
             Self::Events(events) => events.position,
-            Self::Checkpoint { position, .. } => *position,
+            Self::Checkpoint { position, .. } | Self::Pruned { position, .. } => *position,
         }
     }
 }
@@ -125,6 +140,7 @@ impl From<Frame> for Item {
                 chain,
                 note,
             },
+            Frame::Pruned { position, stump } => Self::Pruned { position, stump },
         }
     }
 }
@@ -342,6 +358,12 @@ impl Frames {
                         chain,
                         note,
                     }));
+                }
+                Kind::Pruned => {
+                    if let Some(stump) = Stump::parse(&frame.payload) {
+                        return Ok(Some(Frame::Pruned { position, stump }));
+                    }
+                    self.leave_out(&malformed("what is left of pruned events is malformed"))?;
                 }
                 Kind::Footer | Kind::Closed | Kind::Lost => {}
                 Kind::Prepared | Kind::Committed | Kind::Voided => {

@@ -17,6 +17,7 @@ use crate::damage::{Place, Remedy};
 use crate::disk::Disk;
 use crate::journal::footer::Footer;
 use crate::journal::hole::Hole;
+use crate::journal::pruning::Stump;
 use crate::journal::scan::{self, End, Frame, Scan, Step};
 use crate::journal::segment::{Journal, Placed, harden};
 use crate::journal::{Kind, frame, record};
@@ -381,6 +382,10 @@ fn verified(
         let Some(last) = row.state.size().checked_sub(1) else {
             continue;
         };
+        if row.base.as_ref().is_some_and(|base| base.cut > last) {
+            // Nothing behind its cut was taken in yet.
+            continue;
+        }
         let last = crate::log::hash_at(db, ledger, &row.chain, *number, Sequence::new(last))
             .map_err(|error| error.to_string())?;
         if last != Some(row.state.head()) {
@@ -400,6 +405,7 @@ fn read_frame(view: &View, frame: &Frame, footer: &mut Footer) -> Result<Written
     let what = match frame.head.kind {
         Kind::Events => read_events(view, frame, footer)?,
         Kind::Checkpoint => read_checkpoint(view, frame)?,
+        Kind::Pruned => read_stump(view, frame)?,
         Kind::Footer => {
             *footer = Footer::default();
             return Ok(Written {
@@ -462,6 +468,15 @@ fn read_checkpoint(view: &View, frame: &Frame) -> Result<What, Unreadable> {
     Ok(What::Checkpoint {
         chain: known(view, &chain),
         checkpoint,
+    })
+}
+
+fn read_stump(view: &View, frame: &Frame) -> Result<What, Unreadable> {
+    let stump = Stump::parse(&frame.payload)
+        .ok_or_else(|| malformed("what is left of pruned events is malformed"))?;
+    Ok(What::Pruned {
+        chain: known(view, &stump.chain),
+        stump,
     })
 }
 

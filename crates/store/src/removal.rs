@@ -18,7 +18,7 @@ use tokio::sync::oneshot;
 
 use crate::disk::{Part, crash_at};
 use crate::journal::thinning::{first_left, thin_all};
-use crate::log::handover::Asked;
+use crate::log::handover::{Asked, Gone};
 use crate::log::rewrite;
 use crate::read::Rebuild;
 use crate::write::writer::Request;
@@ -191,7 +191,7 @@ impl Ledger {
         let (disk, journal) = (self.layout().disk(), self.layout().journal());
         let segments = thin_all(disk, &journal, &span, doomed)?;
         crash_at("removal.thinned");
-        self.ask_the_log(Some(Arc::clone(doomed)))?;
+        self.ask_the_log(Some(Gone::Bodies(Arc::clone(doomed))))?;
         crash_at("removal.rewritten");
         for removed in rewrite::remove_others(&self.layout().sled())? {
             tracing::warn!(path = %removed.display(), "a log that was set aside held bodies that are removed; it is gone");
@@ -214,10 +214,10 @@ impl Ledger {
         Ok(span)
     }
 
-    /// Has the log's thread make durable what it was given, and remove bodies from the log, if any are given.
-    pub(crate) fn ask_the_log(&self, doomed: Option<Arc<Doomed>>) -> Result<(), Error> {
+    /// Has the log's thread make durable what it was given, and remove from the log what is to go, if anything is.
+    pub(crate) fn ask_the_log(&self, gone: Option<Gone>) -> Result<(), Error> {
         let (reply, answer) = mpsc::channel();
-        self.handover().ask(Asked { doomed, reply });
+        self.handover().ask(Asked { gone, reply });
         self.answered(&answer)
     }
 

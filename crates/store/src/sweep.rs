@@ -104,7 +104,7 @@ impl Ledger {
     fn sweep_chain(&self, chain: &Chain, swept: &mut Swept) -> Result<Result<(), String>, Error> {
         let (view, log) = (self.view(), &self.view().log);
         let (_, end) = chain.newest(0, 0);
-        let mut next = 0;
+        let mut next = chain.first();
         while next < end {
             let left = usize::try_from(end - next).unwrap_or(usize::MAX);
             let entries = match log.read(&view.ledger, chain, next, left.min(PAGE_EVENTS)) {

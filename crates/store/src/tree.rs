@@ -3,8 +3,8 @@
 //! Hashes of levels 8, 16 and so on are stored, in tiles; those between are made from them, and those below level 8 are hashed
 //! again from the events, which is cheaper than keeping them.
 
-use countersign_chain::TreeHead;
 use countersign_chain::merkle::{Frontier, Node, Subtree, leaf_hash};
+use countersign_chain::{Base, CUT_EVENTS, TreeHead};
 use serde::{Deserialize, Serialize};
 
 use crate::Entry;
@@ -42,6 +42,13 @@ impl Tree {
                 );
             }
         }
+    }
+
+    /// Goes on from the base of a chain that was pruned, whose last 256 leaves have this hash.
+    pub(crate) fn begin_at(&mut self, base: &Base, node: Node) {
+        let (level, index) = (tiles::TILE_LEVELS, base.cut / CUT_EVENTS - 1);
+        self.frontier = base.tree().unwrap_or_default();
+        self.fresh.push((Subtree { level, index }, node));
     }
 
     /// The hash of a stored subtree that is not in the log yet.

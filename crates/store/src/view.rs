@@ -6,11 +6,14 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
-use countersign_ids::{ChainId, EventHash, EventId, LedgerId, PlatformHead, Time};
+use countersign_chain::Base;
+use countersign_ids::{
+    ChainId, CommandId, EventHash, EventId, LedgerId, PlatformHead, Sequence, Time,
+};
 use tokio::sync::watch;
 
 use crate::log::Log;
-use crate::log::heads::HeadRow;
+use crate::log::heads::{Accepted, HeadRow};
 use crate::log::keys::{Generation, Number, Place};
 use crate::log::row_blocks::Changed;
 use crate::removal::Doomed;
@@ -52,6 +55,8 @@ pub(crate) struct Chain {
     pub(crate) tree: Mutex<Tree>,
     recorded: AtomicU64,
     checkpoint: RwLock<Option<Checkpoint>>,
+    /// What it begins with, if it was pruned.
+    base: RwLock<Option<Base>>,
 }
 
 /// The newest events of a chain; the log has all before them.
@@ -125,6 +130,7 @@ impl View {
 
     /// Up to `limit` events from `from` on; fewer only at the end of the chain.
     pub(crate) fn read(&self, chain: &Chain, from: u64, limit: usize) -> Result<Vec<Entry>, Error> {
+        chain.check_begun(from)?;
         let (mut newest, first) = chain.newest(from, limit);
         if from >= first {
             return Ok(newest);
@@ -139,6 +145,25 @@ impl View {
             entries.append(&mut newest);
         }
         Ok(entries)
+    }
+
+    /// The command that has this id, if it was accepted and its events are still there.
+    pub(crate) fn command(&self, id: &CommandId) -> Result<Option<Accepted>, Error> {
+        let accepted = self.log.command(id)?;
+        Ok(accepted.filter(|accepted| !self.is_pruned(accepted.chain, accepted.first)))
+    }
+
+    /// Where the event with this id is, as far as the index was written, if it is still there.
+    pub(crate) fn event(&self, id: &EventId) -> Result<Option<(Number, Sequence)>, Error> {
+        let place = self.log.event(id)?;
+        Ok(place.filter(|(number, sequence)| !self.is_pruned(*number, *sequence)))
+    }
+
+    /// Whether the log's indexes name an event that was pruned: they keep it, and it is forgotten all the same.
+    fn is_pruned(&self, number: Number, sequence: Sequence) -> bool {
+        let chains = self.chains.read().unwrap_or_else(PoisonError::into_inner);
+        let chain = chains.values().find(|chain| chain.number == number);
+        chain.is_some_and(|chain| sequence.get() < chain.first())
     }
 
     /// How much of the journal the log lacks.
@@ -195,7 +220,47 @@ impl Chain {
             tree: Mutex::default(),
             recorded: AtomicU64::new(0),
             checkpoint: RwLock::new(None),
+            base: RwLock::new(None),
         }
+    }
+
+    /// What it begins with, if it was pruned.
+    pub(crate) fn base(&self) -> Option<Base> {
+        let base = self.base.read().unwrap_or_else(PoisonError::into_inner);
+        base.clone()
+    }
+
+    /// The sequence of its first event that is not pruned.
+    pub(crate) fn first(&self) -> u64 {
+        let base = self.base.read().unwrap_or_else(PoisonError::into_inner);
+        base.as_ref().map_or(0, |base| base.cut)
+    }
+
+    /// It begins at a cut from now on, and ends there if it was not further yet.
+    pub(crate) fn begin_at(&self, base: &Base) {
+        let mut tail = self.tail.write().unwrap_or_else(PoisonError::into_inner);
+        if tail.size() < base.cut {
+            *tail = Tail {
+                first: base.cut,
+                entries: VecDeque::new(),
+                head: Some((base.head, base.time)),
+                platformhead: Some(base.platformhead),
+            };
+        }
+        drop(tail);
+        *self.base.write().unwrap_or_else(PoisonError::into_inner) = Some(base.clone());
+    }
+
+    /// Whether events from `from` on can be read.
+    fn check_begun(&self, from: u64) -> Result<(), Error> {
+        let first = self.first();
+        if from < first {
+            return Err(Error::Pruned {
+                chain: self.id.clone(),
+                first: Sequence::new(first),
+            });
+        }
+        Ok(())
     }
 
     /// A chain whose first `size` events are in the log.
@@ -211,6 +276,7 @@ impl Chain {
         *self.tree.lock().unwrap_or_else(PoisonError::into_inner) = row.tree.clone();
         self.recorded.store(row.recorded, Ordering::Release);
         self.set_checkpoint(row.checkpoint.clone());
+        *self.base.write().unwrap_or_else(PoisonError::into_inner) = row.base.clone();
     }
 
     /// The last checkpoint that was signed and is durable.

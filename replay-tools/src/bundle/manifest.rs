@@ -29,9 +29,9 @@ pub struct Manifest {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ChainEntry {
-    /// `whole` or `sparse`.
+    /// `whole`, `sparse` or `pruned`.
     pub form: FormName,
-    /// Of a whole chain the number of events, of a sparse one the size of its checkpoint.
+    /// Of a whole or pruned chain the number of events that are here, of a sparse one the size of its checkpoint.
     pub size: u64,
 }
 
@@ -43,7 +43,7 @@ pub enum FormName {
     Whole,
     /// Some events, each with its proof.
     Sparse,
-    /// Every event from a cut on; not readable yet.
+    /// Every event from a cut on.
     Pruned,
 }
 
@@ -51,9 +51,9 @@ impl FormName {
     /// The form, where this program reads it.
     pub fn known(self) -> Option<Form> {
         match self {
-            Self::Whole => Some(Form::Whole),
+            // Which events it lacks is what the platform chain says.
+            Self::Whole | Self::Pruned => Some(Form::Whole),
             Self::Sparse => Some(Form::Sparse),
-            Self::Pruned => None,
         }
     }
 }

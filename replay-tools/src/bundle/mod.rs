@@ -14,5 +14,8 @@ pub use read::Bundle;
 pub const COMPRESS_FROM_BYTES: u64 = 64 << 20;
 /// Largest window that a reader of compressed events allocates: 8 MiB.
 pub(crate) const WINDOW_LOG_MAX: u32 = 23;
+/// Hashes in a tile of a pruned chain, each over 256 events, and how long one is.
+pub(crate) const TILE_NODES: u64 = 256;
+pub(crate) const NODE_BYTES: usize = 32;
 /// Largest single file that is read into memory: a manifest, a heads page, a note, a blob.
 pub(crate) const FILE_BYTES_MAX: u64 = 64 << 20;

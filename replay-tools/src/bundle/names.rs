@@ -34,6 +34,13 @@ pub enum Name {
     },
     /// `heads/<20 digits>.json`
     Heads(u64),
+    /// `tiles/<chain>/<20 digits>.tile`
+    Tile {
+        /// The chain.
+        chain: String,
+        /// Which one of its level, from the left.
+        index: u64,
+    },
 }
 
 impl Name {
@@ -75,6 +82,13 @@ impl Name {
                     sequence: digits(file.strip_suffix(".tlog-proof")?)?,
                 })
             }
+            "tiles" => {
+                let (owner, file) = rest.split_once('/')?;
+                Some(Self::Tile {
+                    chain: chain(owner)?,
+                    index: digits(file.strip_suffix(".tile")?)?,
+                })
+            }
             "heads" => Some(Self::Heads(digits(rest.strip_suffix(".json")?)?)),
             _ => None,
         }
@@ -109,6 +123,11 @@ pub fn proof(chain: &str, sequence: u64) -> String {
     format!("proofs/{chain}/{sequence:020}.tlog-proof")
 }
 
+/// `tiles/<chain>/<20 digits>.tile`
+pub fn tile(chain: &str, index: u64) -> String {
+    format!("tiles/{chain}/{index:020}.tile")
+}
+
 /// `heads/<20 digits>.json`
 pub fn heads(sequence: u64) -> String {
     format!("heads/{sequence:020}.json")
@@ -128,6 +147,7 @@ mod tests {
             blob(&digest),
             proof("platform", 3),
             heads(9),
+            tile("acme.beats", 0),
             "README.txt".to_owned(),
             "manifest.json".to_owned(),
         ] {

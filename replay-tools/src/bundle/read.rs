@@ -5,14 +5,15 @@ use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read};
 use std::path::Path;
 
+use countersign_chain::CUT_EVENTS;
 use countersign_ids::{Digest, LedgerId};
 use sha2::{Digest as _, Sha256};
 
 use super::events::Events;
-use super::manifest::{Manifest, ManifestError};
+use super::manifest::{FormName, Manifest, ManifestError};
 use super::names::{self, Name};
-use super::{COMPRESS_FROM_BYTES, FILE_BYTES_MAX, WINDOW_LOG_MAX};
-use crate::source::{Form, Kind, Source, SourceError, Stream, VisitNote, Wanted};
+use super::{COMPRESS_FROM_BYTES, FILE_BYTES_MAX, NODE_BYTES, TILE_NODES, WINDOW_LOG_MAX};
+use crate::source::{Form, Kind, Source, SourceError, Stream, VisitNote, VisitTile, Wanted};
 use crate::verdict::{Findings, Level};
 use crate::zip::{Archive, OpenError};
 
@@ -224,7 +225,8 @@ impl Source for Bundle {
                 Some(
                     Name::Events { chain, .. }
                     | Name::Checkpoint { chain, .. }
-                    | Name::Proof { chain, .. },
+                    | Name::Proof { chain, .. }
+                    | Name::Tile { chain, .. },
                 ) if !self.manifest.chains.contains_key(&chain) => Some(format!(
                     "`{name}` is of a chain that the manifest does not name"
                 )),
@@ -266,6 +268,31 @@ impl Source for Bundle {
             }
         }
         Ok(())
+    }
+
+    fn tiles(&self, visit: &mut VisitTile<'_>) -> Result<(), SourceError> {
+        for member in self.archive.members() {
+            let Some(Name::Tile { chain, index }) = Name::parse(&member.name) else {
+                continue;
+            };
+            let tile = self.small(&member.name)?.unwrap_or_default();
+            let mut nodes = tile.chunks_exact(NODE_BYTES);
+            let mut size = index.saturating_mul(TILE_NODES).saturating_mul(CUT_EVENTS);
+            for node in &mut nodes {
+                size = size.saturating_add(CUT_EVENTS);
+                visit(&chain, size, node.try_into().unwrap_or_default());
+            }
+            if !nodes.remainder().is_empty() {
+                // Part of a hash is a hash of nothing that is here.
+                visit(&chain, size.saturating_add(CUT_EVENTS), [0; NODE_BYTES]);
+            }
+        }
+        Ok(())
+    }
+
+    fn says_pruned(&self, chain: &str) -> Option<bool> {
+        let said = self.manifest.chains.get(chain)?;
+        Some(said.form == FormName::Pruned)
     }
 
     fn stream<'s>(&'s self, wanted: &'s Wanted<'s>) -> Result<Stream<'s>, SourceError> {

@@ -162,6 +162,7 @@ impl Survey {
                 let bytes = note.len();
                 self.notes.keep((chain.to_string(), note), bytes);
             }
+            Frame::Pruned { .. } => {}
         }
     }
 

@@ -5,6 +5,7 @@
 
 mod parts;
 mod platform;
+mod pruned;
 mod whole;
 
 use std::fs::{self, File, OpenOptions};
@@ -189,6 +190,7 @@ events/<chain>.jsonl        one event a line: header, body and salt (or why the 
 checkpoints/<chain>/        signed sizes and roots of a chain's tree
 proofs/<chain>/             inclusion proofs, where only a part of a chain is here
 heads/                      paths of this tenant's chains into recorded heads
+tiles/<chain>/              hashes of the tree of a pruned chain, before its cut
 blobs/sha256/               policy sets, entity snapshots, view documents
 manifest.json               what this file holds; nobody signs it
 

@@ -11,6 +11,7 @@ use countersign_evidence::KeyStatement;
 use countersign_ids::Digest;
 
 use super::parts::Parts;
+use super::pruned;
 use super::whole::{self, spool};
 use super::{ExportError, Scope};
 use crate::bundle::line;
@@ -59,8 +60,12 @@ pub(super) fn collect(
     }
     progress.step("events");
     let ours = |chain: &str| chain == tenant || chain == beats;
-    let sizes = whole::chains(source, &ours, scope, parts, progress)?;
-    let named = named(source, &ours)?;
+    let mut cuts = pruned::cuts(source)?;
+    let sizes = whole::chains(source, (&ours, &mut cuts), scope, parts, progress)?;
+    let mut named = named(source, &ours)?;
+    if let Some(cut) = cuts.get(&beats) {
+        named.extend([cut.at, cut.heads]);
+    }
     progress.step("platform chain");
     let survey = survey(source)?;
     let (size, note) = anchor(source, &survey, &named)?;
@@ -78,8 +83,9 @@ pub(super) fn collect(
         .map_err(spool)?;
     parts.chain(PLATFORM, FormName::Sparse, size);
     for (chain, size) in &sizes {
-        parts.chain(chain, FormName::Whole, *size);
+        parts.chain(chain, whole::form(&cuts, chain), *size);
     }
+    pruned::tiles(source, cuts, &ours, parts)?;
     whole::checkpoints(source, &ours, parts)?;
     whole::finish(source, parts)
 }

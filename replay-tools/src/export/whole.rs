@@ -7,6 +7,7 @@ use countersign_events::Event;
 use countersign_ids::Retention;
 
 use super::parts::Parts;
+use super::pruned::{self, Cuts};
 use super::{ExportError, README, Scope};
 use crate::bundle::manifest::FormName;
 use crate::bundle::{line, names};
@@ -30,13 +31,24 @@ pub(super) fn collect(
         return Err(ExportError::Sparse);
     }
     progress.step("events");
-    let sizes = chains(source, &|_| true, scope, parts, progress)?;
+    let mut cuts = pruned::cuts(source)?;
+    let sizes = chains(source, (&|_| true, &mut cuts), scope, parts, progress)?;
     for (chain, size) in sizes {
-        parts.chain(&chain, FormName::Whole, size);
+        parts.chain(&chain, form(&cuts, &chain), size);
     }
+    pruned::tiles(source, cuts, &|_| true, parts)?;
     progress.step("checkpoints and blobs");
     checkpoints(source, &|_| true, parts)?;
     finish(source, parts)
+}
+
+/// The form of a chain that is not sparse.
+pub(super) fn form(cuts: &Cuts, chain: &str) -> FormName {
+    if cuts.contains_key(chain) {
+        FormName::Pruned
+    } else {
+        FormName::Whole
+    }
 }
 
 /// What every bundle ends with.
@@ -46,10 +58,10 @@ pub(super) fn finish(source: &dyn Source, parts: &mut Parts) -> Result<(), Expor
     parts.small("README.txt", README.as_bytes()).map_err(spool)
 }
 
-/// Writes the lines of whole chains, and notes the blobs that their bodies name.
+/// Writes the lines of chains, whole or from their cut on, and notes the blobs that their bodies name.
 pub(super) fn chains(
     source: &dyn Source,
-    wanted: &Wanted<'_>,
+    (wanted, cuts): (&Wanted<'_>, &mut Cuts),
     scope: &Scope,
     parts: &mut Parts,
     progress: &mut Progress,
@@ -58,6 +70,9 @@ pub(super) fn chains(
     let mut failed = None;
     source.events(wanted, &mut Findings::default(), &mut |entry, _| {
         progress.event();
+        if pruned::is_before(cuts, &entry) {
+            return GO_ON;
+        }
         if let Err(error) = event(&entry, scope, parts) {
             failed = Some(error);
             return Ok(std::ops::ControlFlow::Break(()));

@@ -1,8 +1,9 @@
 //! One chain as it streams by: continuity, bodies, and the roots of its tree at the sizes that somebody named.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
 
-use countersign_chain::{Body, ChainState, Hashed, Header, NoHeader, Record, merkle};
+use countersign_chain::{Base, Body, ChainState, Hashed, Header, NoHeader, Record, merkle};
 use countersign_ids::{ChainId, EventHash, LedgerId, Retention, Time};
 
 use super::fault::{Checked, bad, need};
@@ -41,6 +42,10 @@ pub(crate) struct ChainRun {
     count: u64,
     wanted: BTreeSet<u64>,
     known: BTreeMap<u64, Snapshot>,
+    /// What the chain may begin with, by orders that prune it, in order.
+    bases: Vec<Base>,
+    /// Events that are not here because it was pruned: from the first to before the cut.
+    gaps: Vec<Range<u64>>,
     /// What is gone from it, and why.
     pub(crate) removals: Removals,
 }
@@ -61,8 +66,47 @@ impl ChainRun {
             count: 0,
             wanted,
             known,
+            bases: Vec::new(),
+            gaps: Vec::new(),
             removals: Removals::default(),
         }
+    }
+
+    /// The same chain, which may begin with these.
+    pub(super) fn with_bases(mut self, bases: Vec<Base>) -> Self {
+        self.bases = bases;
+        self
+    }
+
+    /// Goes on from the cut that the next event stands at, if one was ordered there and what is before it is not here.
+    pub(super) fn jump(&mut self, record: &Record) -> Option<Base> {
+        let next = sequence_named(&record.header).filter(|next| *next > self.count)?;
+        let base = self.bases.iter().find(|base| base.cut == next)?.clone();
+        self.frontier = base.tree()?;
+        self.gaps.push(self.count..next);
+        self.state = ChainState::at(&self.ledger, &self.chain, &base);
+        self.count = next;
+        self.last = Some(Last {
+            hash: base.head,
+            sequence: next.saturating_sub(1),
+            time: base.time,
+            platformhead: Some(base.platformhead.sequence.get()),
+        });
+        self.wanted.retain(|size| *size > next);
+        let (root, last) = (self.frontier.root(), Some(base.head));
+        self.known.insert(next, Snapshot { root, last });
+        Some(base)
+    }
+
+    /// Events that are not here because the chain was pruned.
+    pub(super) fn gaps(&self) -> &[Range<u64>] {
+        &self.gaps
+    }
+
+    /// Whether nothing can be said of the tree at this size any more, because the chain was pruned.
+    pub(super) fn is_gone(&self, size: u64) -> bool {
+        let inside = |gap: &Range<u64>| gap.start < size && size < gap.end;
+        self.gaps.iter().any(inside)
     }
 
     /// Events so far.

@@ -89,6 +89,7 @@ impl Run<'_> {
         self.not_read(findings);
         self.check_resumed(findings)?;
         self.check_removals(findings)?;
+        self.check_prunings(findings)?;
         self.commands.finish(self.source, findings)?;
         self.resolve_sightings(findings)?;
         self.check_ends(findings);
@@ -194,6 +195,9 @@ impl Run<'_> {
             RULE,
             &format!("`{chain}` has {} events, {size} are recorded", run.count()),
         )?;
+        if run.is_gone(size) {
+            return Ok(());
+        }
         let snapshot = run
             .at_size(size)
             .ok_or_else(|| bad(RULE, format!("no root of `{chain}` at size {size}")))?;
@@ -441,6 +445,9 @@ pub(super) fn check_note(
             RULE,
             &format!("the chain has {count} events, {size} are signed"),
         )?;
+        if run.is_gone(size) {
+            return Ok(size);
+        }
         let snapshot = run
             .at_size(size)
             .ok_or_else(|| bad(RULE, format!("no root at size {size}")))?;

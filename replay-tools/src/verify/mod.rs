@@ -17,6 +17,7 @@ pub(crate) mod platform;
 mod policy;
 mod prepare;
 mod projections;
+mod prunings;
 mod removals;
 mod resume;
 mod sightings;
@@ -25,6 +26,7 @@ mod tenant;
 use std::collections::{BTreeMap, BTreeSet};
 
 use countersign_chain::Hashed;
+use countersign_events::retention::Retention;
 use countersign_events::{DecodeError, Event};
 use countersign_ids::{ChainId, Digest, LedgerId};
 
@@ -66,6 +68,8 @@ struct Run<'a> {
     sightings: Sightings,
     anchors: BTreeMap<String, Vec<Anchor>>,
     opened: BTreeMap<String, u64>,
+    /// How long tenants said that they keep heartbeats, by chain and place.
+    beats_kept: BTreeMap<String, BTreeMap<u64, u32>>,
     commands: commands::Commands,
     policy: policy::Reevaluation,
     counts: Counts,
@@ -186,6 +190,7 @@ impl<'a> Run<'a> {
             sightings: Sightings::new(),
             anchors,
             opened: BTreeMap::new(),
+            beats_kept: BTreeMap::new(),
             commands: commands::Commands::new(),
             policy: policy::Reevaluation::default(),
             counts: Counts::default(),
@@ -238,10 +243,10 @@ impl<'a> Run<'a> {
         };
         let form = self.forms.get(name).copied().unwrap_or(Form::Whole);
         let wanted = sizes.get(name).cloned().unwrap_or_default();
-        self.chains.insert(
-            name.to_owned(),
-            ChainRun::new(self.ledger, chain, form, wanted),
-        );
+        let cuts = self.platform.cuts().get(name).map(Vec::as_slice);
+        let bases = cuts.unwrap_or_default().iter().map(|cut| cut.base.clone());
+        let run = ChainRun::new(self.ledger, chain, form, wanted).with_bases(bases.collect());
+        self.chains.insert(name.to_owned(), run);
     }
 
     /// One event, whatever chain it is of.
@@ -253,6 +258,9 @@ impl<'a> Run<'a> {
     ) -> Result<(), SourceError> {
         let (name, stored) = (ready.chain.as_str(), ready.record());
         self.begin_chain(name, sizes);
+        if !findings.is_broken(name) {
+            self.jump(name, stored);
+        }
         let Some(chain) = self.chains.get_mut(name) else {
             return Ok(());
         };
@@ -346,6 +354,10 @@ impl<'a> Run<'a> {
             );
             record(findings, Level::Chain, place, outcome)?;
             self.opened.insert(place.0.to_owned(), opened.number);
+        }
+        if let Event::Retention(Retention::BeatsSet(set)) = event {
+            let kept = self.beats_kept.entry(place.0.to_owned()).or_default();
+            kept.insert(place.1, set.beats_days);
         }
         let removed = self.removal(place.0, header, event);
         record(findings, Level::Evidence, place, removed)?;

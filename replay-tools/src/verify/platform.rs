@@ -12,6 +12,7 @@ use super::blobs::Blobs;
 use super::fault::{Checked, absent, bad, need};
 use super::leaves::{Hash, Head, LeafTree};
 use super::pins::Pins;
+use super::prunings::Cut;
 use super::tenant::Seen;
 use crate::base64;
 use crate::source::Form;
@@ -73,6 +74,7 @@ pub(crate) struct Platform {
     broken: bool,
     last_heads: Option<u64>,
     pages: Vec<Page>,
+    cuts: BTreeMap<String, Vec<Cut>>,
 }
 
 /// Which chains the page of one `heads.recorded` covers.
@@ -106,7 +108,28 @@ impl Platform {
             broken: false,
             last_heads: None,
             pages: Vec::new(),
+            cuts: BTreeMap::new(),
         }
+    }
+
+    /// The prunings that were ordered, by chain.
+    pub(crate) fn cuts(&self) -> &BTreeMap<String, Vec<Cut>> {
+        &self.cuts
+    }
+
+    /// Whether heads that stand at or before `by` cover the first `size` events of a chain.
+    pub(super) fn covers(&self, chain: &str, size: u64, by: u64) -> bool {
+        let mut claims = self.claims.iter();
+        claims.any(|claim| claim.at <= by && claim.head.chain == chain && claim.head.size >= size)
+    }
+
+    /// Whether a broken event or a lost list of heads leaves open what is recorded.
+    pub(super) fn is_unsure(&self) -> bool {
+        self.broken || self.lost.is_some()
+    }
+
+    pub(super) fn cuts_mut(&mut self, chain: &str) -> &mut Vec<Cut> {
+        self.cuts.entry(chain.to_owned()).or_default()
     }
 
     /// Keys and where their statements stand.
@@ -204,6 +227,12 @@ impl Platform {
                         "chain numbers are dense, and a chain has one",
                     ),
                 )]
+            }
+            Event::Chain(Chain::Pruned(pruned)) => {
+                vec![(Level::Chain, self.pruned(seen, pruned))]
+            }
+            Event::Chain(Chain::Cleared(cleared)) => {
+                vec![(Level::Chain, self.cleared(cleared))]
             }
             Event::Heads(countersign_events::heads::Heads::Recorded(recorded)) => {
                 let outcome = self.recorded(seen, recorded, present, blobs);

@@ -71,7 +71,7 @@ impl Removals {
     /// An event of family `retention`. Gives how many sealed bodies nobody can open any more since it.
     pub(crate) fn apply(&mut self, header: &Header, event: &Event) -> Checked<u64> {
         let (ordered, until) = match event {
-            Event::Set(_) => return Ok(0),
+            Event::Set(_) | Event::BeatsSet(_) => return Ok(0),
             Event::Removed(removed) => return self.receipt(removed),
             Event::Expired(expired) => {
                 let ranges = expired.ranges.clone();

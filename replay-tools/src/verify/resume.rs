@@ -11,7 +11,7 @@ use countersign_chain::{json, sha256};
 use countersign_ids::{Digest, EventHash, LedgerId};
 use serde::{Deserialize, Serialize};
 
-use super::fault::{Fault, bad, need, record};
+use super::fault::{Fault, absent, bad, need, record};
 use super::pins::Pins;
 use super::tenant::Tenant;
 use super::{Run, Sizes, finish, read_checkpoint};
@@ -222,6 +222,16 @@ impl Run<'_> {
             let same = snapshot.is_some_and(|snapshot| {
                 snapshot.root == *reached.root.as_bytes() && snapshot.last == Some(reached.last)
             });
+            if here.is_some_and(|run| run.is_gone(reached.size)) {
+                let message = "the chain was pruned since the earlier run; verify it from its cut";
+                record(
+                    findings,
+                    Level::Tree,
+                    (chain, last),
+                    Err(absent(RULE, message)),
+                )?;
+                continue;
+            }
             let outcome = need(
                 same,
                 RULE,

@@ -50,7 +50,7 @@ pub(crate) fn write(path: &Path, mut members: Members) {
         .collect();
     for (chain, entry) in &mut manifest.chains {
         if let Some(events) = members.get(&format!("events/{chain}.jsonl"))
-            && entry.form == countersign_replay::bundle::manifest::FormName::Whole
+            && entry.form != countersign_replay::bundle::manifest::FormName::Sparse
         {
             entry.size = events.iter().filter(|byte| **byte == b'\n').count() as u64;
         }

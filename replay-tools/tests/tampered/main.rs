@@ -8,6 +8,7 @@ mod bundles;
 mod framing;
 mod histories;
 mod linked;
+mod pruned;
 #[path = "../support/mod.rs"]
 mod support;
 

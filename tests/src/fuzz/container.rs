@@ -52,6 +52,7 @@ pub(super) fn frame(bytes: &[u8]) -> String {
                 said.push_str(&format!("{} events, ", records.len().min(3)))
             }
             Ok(Item::Checkpoint { .. }) => said.push_str("checkpoint, "),
+            Ok(Item::Pruned { .. }) => said.push_str("pruned, "),
             Err(error) => return format!("{said}{}", refused(&error)),
         }
         said.truncate(60);

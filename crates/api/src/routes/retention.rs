@@ -55,6 +55,13 @@ pub(crate) struct RetentionNew {
 /// What a tenant keeps for how long.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct RetentionBody {
+    /// Days after which heartbeats are pruned; for ever where the tenant said nothing.
+    beats_days: Option<u32>,
+    /// The first event that the chain of heartbeats still has.
+    #[schema(value_type = schema::Sequence)]
+    beats_from: Sequence,
+    /// Whether heartbeats are being pruned: ordered, and without a receipt yet.
+    beats_pending: bool,
     /// Days after which an operational body is removed.
     operational_days: u32,
     /// Operational bodies that are kept.
@@ -81,6 +88,9 @@ pub(crate) async fn get_retention(
     let access = caller.tenant(&tenant, Need::Read)?;
     let kept = app.service.kept(&access)?;
     Ok(Json(RetentionBody {
+        beats_days: kept.beats_days,
+        beats_from: kept.beats_from,
+        beats_pending: kept.beats_pending,
         operational_days: kept.operational_days,
         operational: kept.operational,
         subjects: kept.subjects,
@@ -103,6 +113,32 @@ pub(crate) async fn set_retention(
     let receipt = app
         .service
         .set_retention(&access, &write.request, days)
+        .await?;
+    Ok(Json(receipt.into()))
+}
+
+/// How long to keep heartbeats.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct BeatsRetentionNew {
+    /// Days; 0 keeps them until they are recorded.
+    beats_days: u32,
+}
+
+/// Says how long heartbeats are kept; before that they are kept for ever.
+#[utoipa::path(post, path = "/v1/tenants/{tenant}/retention/beats", tag = "retention", params(("tenant" = schema::TenantId, Path)),
+    request_body = BeatsRetentionNew, responses((status = 200, description = "Set", body = Done)))]
+pub(crate) async fn keep_beats(
+    State(app): State<App>,
+    caller: Caller,
+    Segments(OfTenant { tenant }): Segments<OfTenant>,
+    write: Write<BeatsRetentionNew>,
+) -> Result<Json<Done>, Problem> {
+    let access = caller.tenant(&tenant, Need::Operate)?;
+    let days = write.body.beats_days;
+    let receipt = app
+        .service
+        .keep_beats(&access, &write.request, days)
         .await?;
     Ok(Json(receipt.into()))
 }

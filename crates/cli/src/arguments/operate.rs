@@ -280,6 +280,12 @@ pub(crate) enum Retention {
         #[arg(value_name = "DAYS")]
         days: u32,
     },
+    /// Keep heartbeats for so many days; 0 prunes them as soon as they are recorded.
+    Beats {
+        /// Days, at most what the platform keeps.
+        #[arg(value_name = "DAYS")]
+        days: u32,
+    },
 }
 
 /// `countersign erase`

@@ -175,6 +175,15 @@ pub(crate) async fn retention(caller: Caller, arguments: Retention) -> Result<Ex
                 .await?;
             say(&caller, &set)
         }
+        Retention::Beats { days } => {
+            let path = caller.path("/retention/beats")?;
+            let body = json!({ "beats_days": days });
+            let set = caller
+                .client
+                .post(&path, Some(&fresh_key()?), &body)
+                .await?;
+            say(&caller, &set)
+        }
     }
 }
 

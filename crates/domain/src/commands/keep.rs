@@ -1,7 +1,7 @@
 //! What is kept for how long, and what is removed: remarks, their expiry, the erasure of a person, and the receipt of both.
 
 use countersign_events::remark::Made;
-use countersign_events::retention::{Erased, Expired, Removed, RowsDigest, Set};
+use countersign_events::retention::{BeatsSet, Erased, Expired, Removed, RowsDigest, Set};
 use countersign_events::{Event, all};
 use countersign_ids::{DataSubject, EventType, Retention, Sequence, SiteId, SubjectRef, limits};
 
@@ -25,6 +25,13 @@ pub struct Remark {
 pub struct SetRetention {
     /// In days; 0 is until removal runs next.
     pub operational_days: u32,
+}
+
+/// Says how long heartbeats are kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct KeepBeats {
+    /// In days; 0 is until they are recorded.
+    pub beats_days: u32,
 }
 
 /// Orders the removal of the operational bodies that outlived their retention.
@@ -75,6 +82,21 @@ impl SetRetention {
         }
         let set = Set {
             operational_days: self.operational_days,
+        };
+        ordered(set)
+    }
+}
+
+impl KeepBeats {
+    pub(super) fn decide(&self, tenant: &Tenant, _: &Facts) -> Result<Decision, Rejection> {
+        tenant.created()?;
+        if self.beats_days > limits::BEATS_DAYS_MAX {
+            return Err(Rejection::RetentionTooLong {
+                days_max: limits::BEATS_DAYS_MAX,
+            });
+        }
+        let set = BeatsSet {
+            beats_days: self.beats_days,
         };
         ordered(set)
     }

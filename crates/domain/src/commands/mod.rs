@@ -31,7 +31,7 @@ pub use deliver::Deliver;
 pub use expire::{Expire, MarkUnresolved};
 pub(crate) use expire::{expires_at, unresolved_at};
 pub use freeze::{DeclareFreeze, LiftFreeze};
-pub use keep::{Erase, ExpireBodies, ReceiptRemoval, Remark, SetRetention};
+pub use keep::{Erase, ExpireBodies, KeepBeats, ReceiptRemoval, Remark, SetRetention};
 pub use mint::{Mint, compose, obstacle};
 pub use note::NotePlatform;
 pub use observe::RecordObservation;
@@ -121,6 +121,8 @@ commands! {
     Remark,
     /// Says how long operational bodies are kept.
     SetRetention,
+    /// Says how long heartbeats are kept.
+    KeepBeats,
     /// Orders that expired bodies go.
     ExpireBodies,
     /// Orders that a person's data goes.

@@ -1,7 +1,7 @@
 //! What is kept and what is removed, as tables; and what is pending after each line.
 
 use countersign_domain::{
-    Command, Erase, ExpireBodies, ReceiptRemoval, Remark, Removal, SetRetention,
+    Command, Erase, ExpireBodies, KeepBeats, ReceiptRemoval, Remark, Removal, SetRetention,
 };
 use countersign_events::{Event, Retention};
 use countersign_ids::Sequence;
@@ -19,6 +19,10 @@ pub(crate) fn command(words: &[&str]) -> Command {
         ["remark", site, text] => remark(site, text),
         ["keep", days] => SetRetention {
             operational_days: days.parse().unwrap(),
+        }
+        .into(),
+        ["beats", days] => KeepBeats {
+            beats_days: days.parse().unwrap(),
         }
         .into(),
         ["expire"] => ExpireBodies.into(),
@@ -52,6 +56,8 @@ const ACCEPTED: &[(Lines, &str, &str, &[&str])] = &[
     (&[SITE], "body remark www", "remark.made", &[]),
     (&[SITE], "body keep 0", "retention.set", &[]),
     (&[SITE], "body keep 400", "retention.set", &[]),
+    (&[SITE], "body beats 0", "retention.beats-set", &[]),
+    (&[SITE], "body beats 4000", "retention.beats-set", &[]),
     (
         &[SITE, &["body remark www", "body keep 1", DAY]],
         "body expire",
@@ -117,6 +123,7 @@ const REFUSED: &[(Lines, &str, &str)] = &[
     (&[SITE], "body remark wwww", "SiteUnknown"),
     (&[SITE], "body remark www \u{7}", "TextUnfit"),
     (&[SITE], "body keep 401", "RetentionTooLong"),
+    (&[SITE], "body beats 4001", "RetentionTooLong"),
     (&[SITE], "body expire", "NothingExpired"),
     (
         &[SITE, &["body remark www", "body keep 1"]],

@@ -271,6 +271,19 @@ impl Plane {
             .unwrap()
     }
 
+    /// A paired connector of a site that has said nothing yet.
+    pub async fn paired(&self, site: &str) -> Connector {
+        let site: SiteId = site.parse().unwrap();
+        let request = Request::default();
+        let invited = self.service.invite(&self.owner, &request, site);
+        let code = invited.await.unwrap().code.unwrap();
+        let info = self.service.pairing(&code.to_string()).await.unwrap();
+        let mut connector = Connector::new(&info, u8::try_from(100 + info.generation).unwrap());
+        let paired = connector.pair(&code);
+        self.service.pair(&code.to_string(), &paired).await.unwrap();
+        connector
+    }
+
     /// A paired connector that has reported a site that serves `current`.
     pub async fn connector(&self, current: Option<Digest>) -> Connector {
         let code = self.invite().await;

@@ -8,7 +8,7 @@ use countersign_ids::{ChainId, EventHash, LedgerId};
 
 use super::error::{Error, Lost};
 use crate::Position;
-use crate::read::{Item, Reader};
+use crate::read::{Item, Mark, Reader, Stump};
 
 /// What somebody else knows of a chain.
 #[derive(Debug, Clone)]
@@ -59,12 +59,17 @@ pub(super) fn follow(
     let mut items = reader.journal_from(from)?;
     for item in &mut items {
         let item = item?;
-        let (Item::Events { position, .. } | Item::Checkpoint { position, .. }) = &item;
+        let (Item::Events { position, .. }
+        | Item::Checkpoint { position, .. }
+        | Item::Pruned { position, .. }) = &item;
         if *position > note_at && noted.is_none() {
             noted = Some(walk.states.clone());
         }
         if let Item::Events { records, .. } = &item {
             records.iter().try_for_each(|record| walk.step(record))?;
+        }
+        if let Item::Pruned { stump, .. } = &item {
+            stump.marks.iter().for_each(|mark| walk.jump(stump, mark));
         }
     }
     Ok(Followed {
@@ -82,6 +87,22 @@ struct Walk<'a> {
 }
 
 impl Walk<'_> {
+    /// Goes on from a mark of a chain that was pruned. What somebody knows of it before is not compared any more.
+    fn jump(&mut self, stump: &Stump, mark: &Mark) {
+        let ledger = &self.ledger;
+        let state = self
+            .states
+            .entry(stump.chain.clone())
+            .or_insert_with(|| ChainState::genesis(ledger, &stump.chain));
+        if mark.base.cut <= state.size() {
+            return;
+        }
+        *state = ChainState::at(ledger, &stump.chain, &mark.base);
+        if let Some(tree) = self.trees.get_mut(&stump.chain) {
+            *tree = mark.base.tree().unwrap_or_default();
+        }
+    }
+
     fn step(&mut self, record: &Record) -> Result<(), Error> {
         let damaged = |chain: ChainId, sequence, reason: String| crate::Error::ChainDamaged {
             chain,

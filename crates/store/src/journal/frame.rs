@@ -6,7 +6,7 @@
 //! | at | bytes | field |
 //! | --- | --- | --- |
 //! | 0 | 4 | magic `CSJF` |
-//! | 4 | 1 | version: 1, or 2 where bodies were removed |
+//! | 4 | 1 | version: 1, or 2 where bodies or events were removed |
 //! | 5 | 1 | kind |
 //! | 6 | 2 | zero |
 
@@ -19,7 +19,7 @@ pub(crate) const PAYLOAD_BYTES_MAX: usize = 16 * 1024 * 1024;
 /// What every frame begins with.
 pub(crate) const MAGIC: [u8; 4] = *b"CSJF";
 const VERSION: u8 = 1;
-/// Bodies were removed: zeros follow the events, so that everything stays where it was.
+/// Bodies or events were removed: zeros follow what is left, so that everything stays where it was.
 const VERSION_THINNED: u8 = 2;
 const LENGTH_AT: usize = 32;
 const CRC_AT: usize = 36;
@@ -43,6 +43,8 @@ pub(crate) enum Kind {
     Footer,
     /// In the place of what was lost: it held no event.
     Lost,
+    /// Events of a chain stood here until they were pruned.
+    Pruned,
 }
 
 impl Kind {
@@ -56,6 +58,7 @@ impl Kind {
             Self::Closed => 6,
             Self::Footer => 7,
             Self::Lost => 8,
+            Self::Pruned => 9,
         }
     }
 
@@ -69,6 +72,7 @@ impl Kind {
             6 => Some(Self::Closed),
             7 => Some(Self::Footer),
             8 => Some(Self::Lost),
+            9 => Some(Self::Pruned),
             _ => None,
         }
     }
@@ -133,13 +137,22 @@ pub(crate) fn encode(
 
 /// The frame of `head` with another payload, which is no longer than the one it had; `None` if it is.
 pub(crate) fn thinned(head: &Head, payload: &[u8]) -> Option<Vec<u8>> {
+    replaced(head, head.kind, payload)
+}
+
+/// The same with what is left in place of the events.
+pub(crate) fn pruned(head: &Head, payload: &[u8]) -> Option<Vec<u8>> {
+    replaced(head, Kind::Pruned, payload)
+}
+
+fn replaced(head: &Head, kind: Kind, payload: &[u8]) -> Option<Vec<u8>> {
     let mut filled = payload.to_vec();
     if filled.len() > head.length {
         return None;
     }
     filled.resize(head.length, 0);
     let mut out = Vec::with_capacity(HEAD_BYTES.saturating_add(filled.len()));
-    let what = (VERSION_THINNED, head.kind);
+    let what = (VERSION_THINNED, kind);
     let place = (head.segment, head.offset);
     put_frame(&mut out, what, place, head.durable_to, |frame| {
         frame.extend_from_slice(&filled);
@@ -147,7 +160,7 @@ pub(crate) fn thinned(head: &Head, payload: &[u8]) -> Option<Vec<u8>> {
     Some(out)
 }
 
-/// The events of a payload that zeros fill up: the last byte of an event is never zero.
+/// What is left in a payload that zeros fill up: its last byte is never zero.
 pub(crate) fn without_filling(payload: &mut Vec<u8>) {
     let zeros = payload.iter().rev().take_while(|byte| **byte == 0).count();
     payload.truncate(payload.len().saturating_sub(zeros));
@@ -229,8 +242,8 @@ pub(crate) fn head(bytes: &[u8], segment: Position, offset: u64) -> Result<Head,
         .and_then(Kind::of)
         .ok_or(Bad::Unknown)?;
     let thinned = match (fixed.get(4), kind) {
-        (Some(&VERSION), _) => false,
-        (Some(&VERSION_THINNED), Kind::Events) => true,
+        (Some(&VERSION_THINNED), Kind::Events | Kind::Pruned) => true,
+        (Some(&VERSION), kind) if kind != Kind::Pruned => false,
         _ => return Err(Bad::Unknown),
     };
     if number(8) != segment.get() || number(16) != offset {
@@ -415,8 +428,21 @@ mod tests {
         let again = thinned(&head, b"w").unwrap();
         assert_eq!(whole(&again).unwrap().1, b"w\0\0\0\0\0\0\0\0");
         assert_eq!(thinned(&before, b"longer than it was"), None);
+        // In place of pruned events stands what is left of them, and never a frame as it was written.
+        let left = pruned(&before, b"acme").unwrap();
+        let (head, _) = whole(&left).unwrap();
+        assert_eq!((head.kind, head.thinned), (Kind::Pruned, true));
+        let mut written = Vec::new();
+        encode(
+            &mut written,
+            Kind::Pruned,
+            place,
+            Position::new(7),
+            |frame| frame.extend_from_slice(b"acme"),
+        );
+        assert_eq!(whole(&written).unwrap_err(), Bad::Unknown);
         // Nothing but events has bodies.
-        let mut footer = left.clone();
+        let mut footer = left;
         footer[5] = Kind::Footer.code();
         assert_eq!(whole(&footer).unwrap_err(), Bad::Unknown);
     }

@@ -11,6 +11,7 @@
 //! - `packed`, `packing`: sealed segments compressed, to read and to make;
 //! - `mending`: what was damaged, written again;
 //! - `thinning`: bodies that go, removed from sealed segments;
+//! - `pruning`: events that go, and what is left in their place;
 //! - `record`: events inside a frame.
 
 mod bit;
@@ -21,6 +22,7 @@ pub(crate) mod hole;
 pub(crate) mod mending;
 pub(crate) mod packed;
 pub(crate) mod packing;
+pub(crate) mod pruning;
 pub(crate) mod record;
 pub(crate) mod scan;
 pub(crate) mod segment;

@@ -18,7 +18,7 @@ use countersign_ids::ChainId;
 
 use super::folding::Folding;
 use super::followed::Followed;
-use super::handover::{Asked, Ending, Handover, Order, What, Woken, Written};
+use super::handover::{Asked, Ending, Gone, Handover, Order, What, Woken, Written};
 use super::heads::{Accepted, Damage, event_place};
 use super::keys;
 use super::loaded::{Loaded, LogPosition};
@@ -44,13 +44,13 @@ const CATCH_UP_EVENTS: u64 = 16 * 1024;
 /// The state of the log's thread.
 #[derive(Debug)]
 pub(crate) struct Behind {
-    view: Arc<View>,
+    pub(super) view: Arc<View>,
     blobs: Blobs,
     dir: PathBuf,
     /// What sled writes to, for its fdatasync.
     file: File,
-    chains: BTreeMap<ChainId, Followed>,
-    touched: BTreeSet<ChainId>,
+    pub(super) chains: BTreeMap<ChainId, Followed>,
+    pub(super) touched: BTreeSet<ChainId>,
     commands: IndexWriter<COMMAND_BYTES>,
     events: IndexWriter<EVENT_BYTES>,
     fresh_commands: Vec<([u8; 16], [u8; COMMAND_BYTES])>,
@@ -248,6 +248,7 @@ impl Behind {
             What::Checkpoint { chain, .. } => {
                 self.touched.insert(chain.id.clone());
             }
+            What::Pruned { chain, stump } => self.absorb_stump(chain, stump),
             What::Other => {}
         }
         self.placed_again(written);
@@ -272,7 +273,7 @@ impl Behind {
                 .chains
                 .get(&chain.id)
                 .is_some_and(|followed| followed.damaged.is_some()),
-            What::Other => false,
+            What::Pruned { .. } | What::Other => false,
         };
         if !damaged {
             written.publish();
@@ -411,11 +412,11 @@ impl Behind {
         Ok(())
     }
 
-    /// Replaces the log by one without the bodies that are to go. Whoever asked is told what went wrong before anything was
+    /// Replaces the log by one without what is to go. Whoever asked is told what went wrong before anything was
     /// exchanged; what goes wrong after it ends this thread.
     fn remove(&mut self, asked: &Asked) -> Result<(), Error> {
         // Where bodies are removed, the log stands there twice for a while.
-        let copied = match &asked.doomed {
+        let copied = match &asked.gone {
             Some(_) => self.view.log.db().size_on_disk()?,
             None => 0,
         };
@@ -423,8 +424,11 @@ impl Behind {
             answer(asked, Err(full));
             return Ok(());
         }
+        if let Some(Gone::Events(pruning)) = &asked.gone {
+            self.begin_at(pruning);
+        }
         self.log()?;
-        let (view, Some(doomed)) = (&self.view, &asked.doomed) else {
+        let (view, Some(gone)) = (&self.view, &asked.gone) else {
             answer(asked, Ok(()));
             return Ok(());
         };
@@ -435,15 +439,17 @@ impl Behind {
             &self.dir,
             &view.ledger,
             &numbers.collect(),
-            doomed,
+            gone,
         );
         let done = match copied {
             Ok(()) => {
                 view.log
                     .exchange(rewrite::exchange(&self.dir, &view.ledger)?);
                 self.file = open::file(&self.dir)?;
-                for followed in self.chains.values() {
-                    followed.chain.forget_bodies(doomed);
+                if let Gone::Bodies(doomed) = gone {
+                    for followed in self.chains.values() {
+                        followed.chain.forget_bodies(doomed);
+                    }
                 }
                 rewrite::remove_leftovers(&self.dir)
             }

@@ -88,6 +88,16 @@ fn find(
     Ok(keys::block_first(key).zip(value))
 }
 
+/// The first event of a chain of which there is a block.
+pub(crate) fn first(db: &sled::Db, chain: Number) -> Result<Option<Sequence>, Error> {
+    let (first, last) = (
+        keys::block(chain, Sequence::ZERO),
+        values::last_piece(&keys::block(chain, Sequence::new(u64::MAX))),
+    );
+    let found = db.range(first..=last).next().transpose()?;
+    Ok(found.and_then(|(piece, _)| keys::block_first(values::key_of_any(&piece)?)))
+}
+
 /// The bytes of a block of events that follow each other, as they stand in a journal frame.
 pub(crate) fn encode(raw: &[u8]) -> Result<Vec<u8>, Error> {
     let mut rest = raw;

@@ -15,6 +15,7 @@ use super::heads::{Damage, HeadRow};
 use super::tiles;
 use crate::Error;
 use crate::journal::frame::take;
+use crate::journal::pruning::Mark;
 use crate::journal::record;
 use crate::view::Chain;
 use crate::write::chains::Marks;
@@ -62,6 +63,28 @@ impl Followed {
             staged_nodes: 0,
             damaged: row.damaged,
         }
+    }
+
+    /// Goes on from a mark of the journal, unless it is there or further already.
+    pub(crate) fn begin_at(&mut self, ledger: &LedgerId, mark: &Mark) -> bool {
+        let base = &mark.base;
+        if base.cut <= self.state.size() {
+            return false;
+        }
+        self.state = ChainState::at(ledger, &self.chain.id, base);
+        // What was taken in of the events before is not read any more.
+        self.raw = None;
+        self.end = End {
+            first: base.cut,
+            events: 0,
+        };
+        self.chain
+            .tree
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .begin_at(base, mark.node);
+        self.chain.begin_at(base);
+        true
     }
 
     /// Adds the next event to the block at the end; a block that has no room for it is written.
@@ -116,6 +139,7 @@ impl Followed {
             checkpoint: self.chain.checkpoint(),
             end: self.end,
             damaged: self.damaged.clone(),
+            base: self.chain.base(),
             marks,
         })
     }

@@ -4,7 +4,9 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, PoisonError, mpsc};
 use std::time::Duration;
 
+use crate::journal::pruning::Stump;
 use crate::journal::segment::Placed;
+use crate::prune::Pruning;
 use crate::removal::Doomed;
 use crate::view::Chain;
 use crate::{Checkpoint, Entry, Error};
@@ -27,6 +29,8 @@ pub(crate) enum What {
         chain: Arc<Chain>,
         checkpoint: Checkpoint,
     },
+    /// Events that were pruned.
+    Pruned { chain: Arc<Chain>, stump: Stump },
     /// Nothing that the log keeps.
     Other,
 }
@@ -41,15 +45,23 @@ impl Written {
             What::Checkpoint { chain, checkpoint } => {
                 chain.set_checkpoint(Some(checkpoint.clone()))
             }
-            What::Other => {}
+            // What it leaves is shown where it is taken in.
+            What::Pruned { .. } | What::Other => {}
         }
     }
 }
 
-/// That the log's thread makes durable what it was given, and then removes bodies, if there are any to remove.
+/// What is to go from the log.
+#[derive(Debug, Clone)]
+pub(crate) enum Gone {
+    Bodies(Arc<Doomed>),
+    Events(Arc<Pruning>),
+}
+
+/// That the log's thread makes durable what it was given, and then removes from the log what is to go, if anything is.
 #[derive(Debug)]
 pub(crate) struct Asked {
-    pub(crate) doomed: Option<Arc<Doomed>>,
+    pub(crate) gone: Option<Gone>,
     pub(crate) reply: mpsc::Sender<Result<(), Error>>,
 }
 

@@ -1,6 +1,6 @@
 //! What the log keeps per chain and per command besides the events.
 
-use countersign_chain::ChainState;
+use countersign_chain::{Base, ChainState};
 use countersign_ids::{ChainId, RequestDigest, Sequence};
 use serde::{Deserialize, Serialize};
 
@@ -23,6 +23,9 @@ pub(crate) struct HeadRow {
     pub(crate) end: End,
     /// The first event that did not verify: the chain ends before it and is read-only.
     pub(crate) damaged: Option<Damage>,
+    /// What it begins with, if it was pruned.
+    #[serde(default)]
+    pub(crate) base: Option<Base>,
     /// On the platform chain only: what other chains refer to.
     pub(crate) marks: Marks,
 }

@@ -14,6 +14,7 @@ pub(crate) mod keys;
 pub(crate) mod loaded;
 pub(crate) mod open;
 pub(crate) mod project;
+mod pruned;
 pub(crate) mod rebuild;
 pub(crate) mod recorded;
 pub(crate) mod rewrite;

@@ -1,4 +1,4 @@
-//! Removing bodies from the log: everything is copied into a fresh sled, which then takes the place of the old one.
+//! Removing bodies and events from the log: everything is copied into a fresh sled, which then takes the place of the old one.
 //!
 //! sled keeps what was written over in its file until it uses the place again, so a block is never rewritten where it lies: the
 //! old files go as a whole. Readers are served by the old sled until the new one is open. A crash on the way leaves one of the
@@ -15,6 +15,8 @@ use super::{blocks, keys, open};
 use crate::Error;
 use crate::disk::{Disk, Part, crash_at};
 use crate::journal::record;
+use crate::log::handover::Gone;
+use crate::prune::Pruning;
 use crate::removal::Doomed;
 
 /// Values that are copied in one batch.
@@ -63,13 +65,13 @@ pub(crate) fn remove_leftovers(dir: &Path) -> Result<(), Error> {
     Ok(())
 }
 
-/// Copies the log without the bodies that are to go; the copy is durable, closed, and stands beside the log.
+/// Copies the log without what is to go; the copy is durable, closed, and stands beside the log.
 pub(crate) fn copy(
     db: &sled::Db,
     dir: &Path,
     ledger: &LedgerId,
     numbers: &BTreeMap<keys::Number, ChainId>,
-    doomed: &Doomed,
+    gone: &Gone,
 ) -> Result<(), Error> {
     remove_leftovers(dir)?;
     let [next, _] = beside(dir);
@@ -81,10 +83,14 @@ pub(crate) fn copy(
     let (mut values, mut copied) = (0_usize, 0_u64);
     for item in db.iter() {
         let (piece, bytes) = item?;
-        match thinned(db, &piece, numbers, doomed)? {
+        let kept = match gone {
+            Gone::Bodies(doomed) => thinned(db, &piece, numbers, doomed)?,
+            Gone::Events(pruning) => pruned(db, &piece, numbers, pruning)?,
+        };
+        match kept {
             Kept::AsItIs => batch.insert(piece, bytes),
             Kept::Rewritten(key, value) => values::put(&mut batch, &key, &value),
-            Kept::WithItsFirst => continue,
+            Kept::WithItsFirst | Kept::Gone => continue,
         }
         (values, copied) = (values.saturating_add(1), copied.saturating_add(1));
         if values >= BATCH_VALUES {
@@ -96,7 +102,7 @@ pub(crate) fn copy(
     open::sync(&fresh, &next, &open::file(&next)?)?;
     tracing::info!(
         values = copied,
-        "the log was copied without the bodies that are removed"
+        "the log was copied without what is removed"
     );
     Ok(())
 }
@@ -128,6 +134,8 @@ enum Kept {
     Rewritten(Vec<u8>, Vec<u8>),
     /// A later piece of a value that is written as a whole.
     WithItsFirst,
+    /// Nothing.
+    Gone,
 }
 
 fn thinned(
@@ -148,15 +156,7 @@ fn thinned(
     let Some(key) = values::key_of_first(piece) else {
         return Ok(Kept::WithItsFirst);
     };
-    let damaged = || Error::ChainDamaged {
-        chain: chain.clone(),
-        sequence: first,
-        reason: "a block of the log is not what was written".to_owned(),
-    };
-    let Found::Value(value) = values::get(db, key)? else {
-        return Err(damaged());
-    };
-    let raw = blocks::decode_all(&value).ok_or_else(damaged)?;
+    let (value, raw) = block(db, key, (chain, first))?;
     let reason = |at: usize, header: &[u8]| {
         let sequence = first.get().saturating_add(at as u64);
         let within = doomed.covers(chain, Sequence::new(sequence));
@@ -167,4 +167,61 @@ fn thinned(
         None => value,
     };
     Ok(Kept::Rewritten(key.to_vec(), value))
+}
+
+/// Before the cut of a chain nothing is kept, and of a block over the cut what is behind it.
+fn pruned(
+    db: &sled::Db,
+    piece: &[u8],
+    numbers: &BTreeMap<keys::Number, ChainId>,
+    pruning: &Pruning,
+) -> Result<Kept, Error> {
+    let cut = pruning.base.cut;
+    let Some((number, first)) = values::key_of_any(piece)
+        .and_then(keys::block_place)
+        .filter(|(number, _)| numbers.get(number) == Some(&pruning.chain))
+        .filter(|(_, first)| first.get() < cut)
+    else {
+        return Ok(Kept::AsItIs);
+    };
+    if first.get().saturating_add(blocks::BLOCK_EVENTS) <= cut {
+        return Ok(Kept::Gone);
+    }
+    let Some(key) = values::key_of_first(piece) else {
+        return Ok(Kept::WithItsFirst);
+    };
+    let (_, raw) = block(db, key, (&pruning.chain, first))?;
+    let skip = usize::try_from(cut - first.get()).unwrap_or(usize::MAX);
+    let behind = record::decode(&raw)
+        .unwrap_or_default()
+        .into_iter()
+        .skip(skip);
+    let mut kept = Vec::new();
+    behind.for_each(|event| record::encode(&mut kept, &event));
+    if kept.is_empty() {
+        return Ok(Kept::Gone);
+    }
+    let packed = blocks::encode(&kept)?;
+    Ok(Kept::Rewritten(
+        keys::block(number, Sequence::new(cut)),
+        packed,
+    ))
+}
+
+/// A block as it lies there, and its events.
+fn block(
+    db: &sled::Db,
+    key: &[u8],
+    (chain, first): (&ChainId, Sequence),
+) -> Result<(Vec<u8>, Vec<u8>), Error> {
+    let damaged = || Error::ChainDamaged {
+        chain: chain.clone(),
+        sequence: first,
+        reason: "a block of the log is not what was written".to_owned(),
+    };
+    let Found::Value(value) = values::get(db, key)? else {
+        return Err(damaged());
+    };
+    let raw = blocks::decode_all(&value).ok_or_else(damaged)?;
+    Ok((value, raw))
 }

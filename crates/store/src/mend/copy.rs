@@ -40,11 +40,13 @@ pub(super) fn fill(
 ) -> Result<Result<Filled, Unread>, Error> {
     let mut commands = Vec::new();
     let mut unread = Unread::new();
+    let mut pruned = false;
     for chain in view.all() {
         let events = Events {
             view,
             chain: &chain,
         };
+        pruned |= events.may_have_stump_in(hole)?;
         events.commands_in(hole, &mut commands, &mut unread)?;
     }
     commands.sort_by_key(|command| command.end);
@@ -63,8 +65,8 @@ pub(super) fn fill(
         Some(before) => tiles.footer(before, &commands, hole.to),
         None => tiles.blank_to(hole.to),
     };
-    // Where something is left over, it may have been what cannot be read.
-    if !placed || (tiles.gaps > 0 && !unread.is_empty()) {
+    // Where something is left over, it may have been what cannot be read, or what is left of pruned events.
+    if !placed || (tiles.gaps > 0 && (pruned || !unread.is_empty())) {
         return Ok(Err(unread));
     }
     let mut chains: Vec<_> = commands.into_iter().map(|command| command.chain).collect();
@@ -116,6 +118,16 @@ impl Events<'_> {
         Ok(None)
     }
 
+    /// Whether the chain was pruned, and what is left of that may have stood in the hole: it stands before the first event that is
+    /// kept.
+    fn may_have_stump_in(&self, hole: &Hole) -> Result<bool, Error> {
+        let first = self.chain.first();
+        if first == 0 {
+            return Ok(false);
+        }
+        Ok(self.at(first)?.is_none_or(|(_, end, _)| end > hole.from))
+    }
+
     /// Adds the commands whose frames ended in the hole, and the events that cannot be read and may have stood there.
     fn commands_in(
         &self,
@@ -123,7 +135,7 @@ impl Events<'_> {
         commands: &mut Vec<Command>,
         unread: &mut Unread,
     ) -> Result<(), Error> {
-        let (mut low, mut high) = (0, self.chain.size());
+        let (mut low, mut high) = (self.chain.first(), self.chain.size());
         while low < high {
             let middle = low.midpoint(high);
             match self.from(middle)? {

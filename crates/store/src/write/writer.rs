@@ -215,7 +215,7 @@ impl Writer {
 
     fn append(&mut self, append: Box<Prepared>) -> Result<Outcome, Error> {
         self.resume()?;
-        if let Some(accepted) = self.view.log.command(&append.command)? {
+        if let Some(accepted) = self.view.command(&append.command)? {
             if accepted.request != append.request_digest {
                 return Err(Error::Mismatch {
                     command: append.command,

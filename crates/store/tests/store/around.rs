@@ -209,7 +209,8 @@ fn a_checkpoint_is_recorded_only_over_events_of_its_chain_and_found_again() {
             .unwrap()
             .filter_map(|item| match item.unwrap() {
                 countersign_store::read::Item::Checkpoint { note, .. } => Some(note),
-                countersign_store::read::Item::Events { .. } => None,
+                countersign_store::read::Item::Events { .. }
+                | countersign_store::read::Item::Pruned { .. } => None,
             });
         notes.collect::<Vec<_>>()
     };

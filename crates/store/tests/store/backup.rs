@@ -522,7 +522,8 @@ fn killed_at_any_step_a_restored_directory_is_the_one_before_or_the_restored_one
                 && Reader::open(&path).is_ok_and(|reader| {
                     let records = reader.journal().unwrap().map(|item| match item.unwrap() {
                         countersign_store::read::Item::Events { records, .. } => records.len(),
-                        countersign_store::read::Item::Checkpoint { .. } => 0,
+                        countersign_store::read::Item::Checkpoint { .. }
+                        | countersign_store::read::Item::Pruned { .. } => 0,
                     });
                     records.sum::<usize>() == 120
                 })

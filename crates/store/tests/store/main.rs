@@ -19,6 +19,7 @@ mod kill;
 mod ledger;
 mod log;
 mod packed;
+mod prune;
 mod rebuild;
 mod removal;
 mod support;

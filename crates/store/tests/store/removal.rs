@@ -12,7 +12,7 @@ use countersign_store::{Append, Doomed, Error, Ledger, NewEvent, Projections};
 
 use crate::support::*;
 
-const SECRET: &str = "s3cr3t-of-the-shop";
+pub(crate) const SECRET: &str = "s3cr3t-of-the-shop";
 
 /// An operational event, which says something that must not stay.
 fn remark(number: usize) -> Append {
@@ -45,7 +45,7 @@ fn kept(name: &str) -> Append {
 }
 
 /// Every byte under a directory in which the secret is found: as it stands, or in anything that zstd made.
-fn found_in(dir: &Path) -> Vec<String> {
+pub(crate) fn found_in(dir: &Path) -> Vec<String> {
     let mut found = Vec::new();
     for entry in std::fs::read_dir(dir).unwrap() {
         let path = entry.unwrap().path();
@@ -59,11 +59,16 @@ fn found_in(dir: &Path) -> Vec<String> {
 }
 
 fn holds_secret(bytes: &[u8]) -> bool {
+    holds(bytes, SECRET)
+}
+
+/// Whether a text stands in bytes, as it is or in anything that zstd made.
+pub(crate) fn holds(bytes: &[u8], text: &str) -> bool {
     const ZSTD: [u8; 4] = [0x28, 0xb5, 0x2f, 0xfd];
     let within = |bytes: &[u8]| {
         bytes
-            .windows(SECRET.len())
-            .any(|part| part == SECRET.as_bytes())
+            .windows(text.len())
+            .any(|part| part == text.as_bytes())
     };
     let unpacked = |at: usize| {
         use std::io::Read as _;
@@ -108,7 +113,7 @@ fn blocks_in_sled(root: &Path) -> Vec<Vec<Vec<u8>>> {
     blocks
 }
 
-fn is_secret_in_sled(root: &Path) -> bool {
+pub(crate) fn is_secret_in_sled(root: &Path) -> bool {
     // Length and checksum of the value, number of events.
     let secret = |block: &Vec<Vec<u8>>| holds_secret(&block.concat()[12..]);
     blocks_in_sled(root).iter().any(secret)
@@ -116,6 +121,11 @@ fn is_secret_in_sled(root: &Path) -> bool {
 
 /// Bytes out of everything compressed in which the secret stands, so that they can be looked for wherever they may be left.
 fn compressed_forms(root: &Path) -> Vec<Vec<u8>> {
+    compressed_forms_of(root, holds_secret)
+}
+
+/// The same of whatever is to go, by its bytes.
+pub(crate) fn compressed_forms_of(root: &Path, goes: impl Fn(&[u8]) -> bool) -> Vec<Vec<u8>> {
     let middle = |bytes: &[u8]| {
         let middle = bytes.len() / 2;
         bytes[middle..(middle + 40).min(bytes.len())].to_vec()
@@ -123,12 +133,12 @@ fn compressed_forms(root: &Path) -> Vec<Vec<u8>> {
     let mut forms = Vec::new();
     for segment in std::fs::read_dir(root.join("journal")).unwrap() {
         let bytes = std::fs::read(segment.unwrap().path()).unwrap();
-        if bytes.starts_with(b"CSJZ") && holds_secret(&bytes) {
+        if bytes.starts_with(b"CSJZ") && goes(&bytes) {
             forms.push(middle(&bytes));
         }
     }
     for pieces in blocks_in_sled(root) {
-        if holds_secret(&pieces.concat()[12..]) {
+        if goes(&pieces.concat()[12..]) {
             forms.extend(pieces.iter().map(|piece| middle(piece)));
         }
     }
@@ -137,7 +147,7 @@ fn compressed_forms(root: &Path) -> Vec<Vec<u8>> {
 }
 
 /// The files under a directory in which one of these stands.
-fn holding(dir: &Path, forms: &[Vec<u8>]) -> Vec<String> {
+pub(crate) fn holding(dir: &Path, forms: &[Vec<u8>]) -> Vec<String> {
     let mut found = Vec::new();
     for entry in std::fs::read_dir(dir).unwrap() {
         let path = entry.unwrap().path();
@@ -154,7 +164,7 @@ fn holding(dir: &Path, forms: &[Vec<u8>]) -> Vec<String> {
     found
 }
 
-fn headers(reader: &Reader) -> Vec<Vec<u8>> {
+pub(crate) fn headers(reader: &Reader) -> Vec<Vec<u8>> {
     let mut events = Vec::new();
     for item in reader.journal().unwrap() {
         if let Item::Events { records, .. } = item.unwrap() {
@@ -178,7 +188,7 @@ fn doomed(ledger: &Ledger, from: u64, to: u64) -> Arc<Doomed> {
     })
 }
 
-fn taking(root: &Path) -> Take {
+pub(crate) fn taking(root: &Path) -> Take {
     Take {
         now: countersign_ids::Time::from_unix_millis(1_900_000_000_000),
         keep: 3,

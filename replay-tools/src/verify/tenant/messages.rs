@@ -34,6 +34,7 @@ impl Tenant {
         let known = Paired {
             key: paired.key,
             site: head.site.clone(),
+            at: seen.header.time,
         };
         self.connectors
             .insert((head.connector.clone(), head.generation), known);
@@ -117,7 +118,20 @@ impl Tenant {
             saw,
         };
         let before = self.counters.insert(key, last);
-        let next = before.map_or(0, |last| last.counter.saturating_add(1));
+        // Of a connector that was paired before heartbeats were pruned, the first that is left goes on from one that is not here.
+        let paired = self
+            .connectors
+            .get(&(head.connector.clone(), head.generation));
+        let cut = before.is_none()
+            && stream == Stream::Beat
+            && counter > 0
+            && paired
+                .is_some_and(|paired| self.beats_pruned.is_some_and(|until| paired.at <= until));
+        let next = if cut {
+            counter
+        } else {
+            before.map_or(0, |last| last.counter.saturating_add(1))
+        };
         let steps_back = before.is_some_and(|last| saw < last.saw);
         need(
             !steps_back,
@@ -125,7 +139,7 @@ impl Tenant {
             "the connector saw a smaller checkpoint than before",
         )?;
         if let ConnectorMessage::Heartbeat(beat) = message {
-            let links = beat.previous.get().copied() == before.map(|last| last.digest);
+            let links = cut || beat.previous.get().copied() == before.map(|last| last.digest);
             need(
                 links,
                 "heartbeat",

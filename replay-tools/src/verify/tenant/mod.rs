@@ -140,6 +140,7 @@ struct LastMessage {
 struct Paired {
     key: PublicKey,
     site: SiteId,
+    at: Time,
 }
 
 /// The fold of one tenant's chain and its heartbeats.
@@ -156,6 +157,8 @@ pub(crate) struct Tenant {
     #[serde(with = "pairs")]
     counters: BTreeMap<(ConnectorId, u64, Stream), LastMessage>,
     beats: BTreeMap<SiteId, (u64, u64)>,
+    /// The time of the last heartbeat that was pruned.
+    beats_pruned: Option<Time>,
     nonces: BTreeSet<Nonce>,
     order_nonces: BTreeSet<Nonce>,
     order_sequences: BTreeMap<ConnectorId, Sequence>,
@@ -181,6 +184,7 @@ impl Tenant {
             connectors: BTreeMap::new(),
             counters: BTreeMap::new(),
             beats: BTreeMap::new(),
+            beats_pruned: None,
             nonces: BTreeSet::new(),
             order_nonces: BTreeSet::new(),
             order_sequences: BTreeMap::new(),
@@ -189,6 +193,14 @@ impl Tenant {
             claims: Vec::new(),
             unnamed: None,
         }
+    }
+
+    /// The heartbeats up to this time were pruned: what those after them go on from is not known.
+    pub(crate) fn prune_beats(&mut self, until: Time) {
+        self.beats_pruned = Some(until);
+        self.beats.clear();
+        self.counters
+            .retain(|(_, _, stream), _| *stream != Stream::Beat);
     }
 
     /// The trees that the last event says somebody saw.

@@ -21,10 +21,11 @@ use ed25519_dalek::SigningKey;
 use super::{Fact, TENANT, Twist, World, at_site, chain, fact, nonce, person, service};
 
 mod orders;
+pub(crate) mod pruned;
 mod votes;
 
 pub(crate) const SITE: &str = "www";
-const BEATS: &str = "acme.beats";
+pub(crate) const BEATS: &str = "acme.beats";
 
 /// What the story has told so far.
 pub(crate) struct Story {
