@@ -9,6 +9,7 @@ mod actions;
 mod beats;
 mod checkpoints;
 mod connector;
+mod damage;
 mod delivery;
 mod engine;
 mod error;

@@ -34,6 +34,8 @@ pub struct Config {
     pub heads_age: Duration,
     /// How often bodies are looked for whose retention ended.
     pub expiry_age: Duration,
+    /// How often everything that is kept is read, to find damage before somebody needs what it is in.
+    pub sweep_age: Duration,
     /// How the store is opened.
     pub store: countersign_store::Options,
 }
@@ -50,6 +52,7 @@ impl Config {
             checkpoint_age: Duration::from_secs(10),
             heads_age: Duration::from_secs(60),
             expiry_age: Duration::from_secs(60 * 60),
+            sweep_age: Duration::from_secs(24 * 60 * 60),
             store: countersign_store::Options::default(),
         }
     }

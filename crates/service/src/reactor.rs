@@ -18,6 +18,7 @@ use tokio::time::{MissedTickBehavior, interval};
 use crate::Error;
 use crate::access::reactor;
 use crate::checkpoints::{Heads, append};
+use crate::damage;
 use crate::engine::{ATTEMPTS, Command};
 use crate::figures::Part;
 use crate::keep;
@@ -44,6 +45,9 @@ pub(crate) fn spawn(inner: &Arc<Inner>) {
     inner.tasks.spawn(keep_checkpoints(Arc::clone(inner)));
     inner.tasks.spawn(keep_heads(Arc::clone(inner)));
     inner.tasks.spawn(keep::keep_bodies(Arc::clone(inner)));
+    inner
+        .tasks
+        .spawn(damage::look_for_damage(Arc::clone(inner)));
 }
 
 /// Settles every tenant whose chain, time or policy moved.

@@ -331,9 +331,13 @@ fn mend_from(layout: &Layout, ledger: &LedgerId, db: sled::Db, options: &Options
             let chain = Arc::new(Chain::new(row.chain.clone(), *number));
             chain.restore(row);
             view.add(chain);
+            if let Some(damage) = &row.damaged {
+                view.board
+                    .chain_damaged(&row.chain, damage.at, &damage.reason);
+            }
         }
         let until = view.logged();
-        mend::journal(layout, &view, until).map_err(|error| error.to_string())
+        mend::journal(layout, &view, until, &|| false).map_err(|error| error.to_string())
     });
     if let Err(reason) = mended {
         tracing::warn!(reason, "the log that is set aside heals nothing");

@@ -18,6 +18,9 @@ use crate::{Error, Ledger};
 /// Events that are read from the log at a time: a block of it.
 const PAGE_EVENTS: usize = 256;
 
+/// Whether whoever reads everything should end.
+pub(crate) type Stops<'a> = &'a dyn Fn() -> bool;
+
 /// What was read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Swept {
@@ -35,24 +38,29 @@ impl Ledger {
     /// Reads everything, heals what can be healed, and says what is left ([`crate::Status::damage`]); call it from a thread
     /// that may wait.
     pub fn sweep(&self) -> Result<Swept, Error> {
+        self.sweep_unless(&|| false)
+    }
+
+    /// The same, but ends with [`Error::Closed`] as soon as `stops` says so; what was healed before is.
+    pub fn sweep_unless(&self, stops: &dyn Fn() -> bool) -> Result<Swept, Error> {
         // A body that is being removed must not come back from a copy.
         let _nothing_is_removed = self.removing.lock().unwrap_or_else(PoisonError::into_inner);
         let mut left = Vec::new();
         let mut swept = Swept {
-            journal_bytes: self.sweep_journal(&mut left)?,
+            journal_bytes: self.sweep_journal(stops, &mut left)?,
             ..Swept::default()
         };
-        self.sweep_log(&mut swept, &mut left)?;
-        self.sweep_blobs(&mut swept, &mut left)?;
+        self.sweep_log(stops, &mut swept, &mut left)?;
+        self.sweep_blobs(stops, &mut swept, &mut left)?;
         self.view().board.left_by_sweep(&left);
         Ok(swept)
     }
 
     /// The journal as far as the log has taken it in; what is newer was written a moment ago.
-    fn sweep_journal(&self, left: &mut Vec<Damage>) -> Result<u64, Error> {
+    fn sweep_journal(&self, stops: Stops<'_>, left: &mut Vec<Damage>) -> Result<u64, Error> {
         let view = self.view();
         let until = view.logged();
-        for (hole, lost) in mend::journal(self.layout(), view, until)? {
+        for (hole, lost) in mend::journal(self.layout(), view, until, stops)? {
             let chains = lost.into_iter().map(|(chain, at)| {
                 let what = "its event is damaged in the journal and in the log";
                 view.board.chain_damaged(&chain, at, what);
@@ -63,10 +71,16 @@ impl Ledger {
         Ok(until.get())
     }
 
-    fn sweep_log(&self, swept: &mut Swept, left: &mut Vec<Damage>) -> Result<(), Error> {
+    fn sweep_log(
+        &self,
+        stops: Stops<'_>,
+        swept: &mut Swept,
+        left: &mut Vec<Damage>,
+    ) -> Result<(), Error> {
         let mut wrong = BTreeSet::new();
         let db = self.view().log.db().clone();
         for item in db.iter() {
+            go_on(stops)?;
             match item {
                 Ok((key, value)) => {
                     swept.values = swept.values.saturating_add(1);
@@ -81,7 +95,7 @@ impl Ledger {
             }
         }
         for chain in self.view().all() {
-            if let Err(reason) = self.sweep_chain(&chain, swept)? {
+            if let Err(reason) = self.sweep_chain(&chain, stops, swept)? {
                 wrong.insert((Some(chain.id.clone()), reason));
             }
         }
@@ -101,11 +115,17 @@ impl Ledger {
     }
 
     /// Every event of a chain that is in the log verifies, and the indexes know it.
-    fn sweep_chain(&self, chain: &Chain, swept: &mut Swept) -> Result<Result<(), String>, Error> {
+    fn sweep_chain(
+        &self,
+        chain: &Chain,
+        stops: Stops<'_>,
+        swept: &mut Swept,
+    ) -> Result<Result<(), String>, Error> {
         let (view, log) = (self.view(), &self.view().log);
         let (_, end) = chain.newest(0, 0);
         let mut next = chain.first();
         while next < end {
+            go_on(stops)?;
             let left = usize::try_from(end - next).unwrap_or(usize::MAX);
             let entries = match log.read(&view.ledger, chain, next, left.min(PAGE_EVENTS)) {
                 Ok(entries) => entries,
@@ -126,9 +146,15 @@ impl Ledger {
         Ok(Ok(()))
     }
 
-    fn sweep_blobs(&self, swept: &mut Swept, left: &mut Vec<Damage>) -> Result<(), Error> {
+    fn sweep_blobs(
+        &self,
+        stops: Stops<'_>,
+        swept: &mut Swept,
+        left: &mut Vec<Damage>,
+    ) -> Result<(), Error> {
         let blobs = self.blobs();
         for digest in blobs.all()? {
+            go_on(stops)?;
             swept.blobs = swept.blobs.saturating_add(1);
             match blobs.read(&digest) {
                 Ok(_) => {}
@@ -153,6 +179,10 @@ impl Ledger {
             .filter(|chain| self.blobs().contains(chain, digest))
             .collect()
     }
+}
+
+fn go_on(stops: Stops<'_>) -> Result<(), Error> {
+    if stops() { Err(Error::Closed) } else { Ok(()) }
 }
 
 /// Whether a value of the log has the checksum of what was written.

@@ -60,6 +60,7 @@ impl Settings {
         config.checkpoint_age = given("checkpoint_age", all.checkpoint_age)?.get();
         config.heads_age = given("heads_age", all.heads_age)?.get();
         config.expiry_age = given("expiry_age", all.expiry_age)?.get();
+        config.sweep_age = given("sweep_age", all.sweep_age)?.get();
         config.store = Options {
             segment_bytes: given("segment_size", all.segment_size)?.get(),
             lag_bytes_max: given("journal_lag", all.journal_lag)?.get(),
@@ -148,7 +149,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let file = directory.path().join("countersign.toml");
         let text = "data = '/srv/ledger'\nlisten = '127.0.0.1:1'\norigin = 'ledger.example.org'\n\
-            policies = '/etc/policies'\ncheckpoint_age = '3s'\nheads_age = '4s'\nexpiry_age = '14s'\nsegment_size = '2MiB'\n\
+            policies = '/etc/policies'\ncheckpoint_age = '3s'\nheads_age = '4s'\nexpiry_age = '14s'\nsweep_age = '15s'\nsegment_size = '2MiB'\n\
             journal_lag = '3MiB'\nconnections = 5\nstreams = 6\nheaders_timeout = '13s'\nbody_timeout = '7s'\nrequest_timeout = '8s'\n\
             queue = 99\nanswers = '300MiB'\ntoken_commands = '1/s'\ntoken_reads = '2/s'\ntoken_streams = '3/s'\n\
             tenant_commands = '4/s'\ntenant_reads = '5/s'\ntenant_streams = 'off'\n\
@@ -185,6 +186,7 @@ mod tests {
             config.checkpoint_age,
             config.heads_age,
             config.expiry_age,
+            config.sweep_age,
             bounds.body,
             bounds.request,
             bounds.stalled,
@@ -195,7 +197,7 @@ mod tests {
         ];
         assert_eq!(
             spans,
-            [3, 4, 14, 7, 8, 9, 10, 11, 12, 13].map(Duration::from_secs)
+            [3, 4, 14, 15, 7, 8, 9, 10, 11, 12, 13].map(Duration::from_secs)
         );
         std::fs::write(file, "date = '/srv/ledger'\n").unwrap();
         assert!(

@@ -138,6 +138,8 @@ settings! {
     heads_age: Span = Some(Span::of(defaults().heads_age)), "COUNTERSIGN_HEADS_AGE";
     /// How often bodies are looked for whose retention ended.
     expiry_age: Span = Some(Span::of(defaults().expiry_age)), "COUNTERSIGN_EXPIRY_AGE";
+    /// How often everything that is kept is read, to find damage before somebody needs what it is in.
+    sweep_age: Span = Some(Span::of(defaults().sweep_age)), "COUNTERSIGN_SWEEP_AGE";
     /// How large the journal's segments are allocated.
     segment_size: Size = Some(Size::of(Options::default().segment_bytes)), "COUNTERSIGN_SEGMENT_SIZE";
     /// How much of the journal the log behind it may lack before appends are refused.

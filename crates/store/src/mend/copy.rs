@@ -65,8 +65,10 @@ pub(super) fn fill(
         Some(before) => tiles.footer(before, &commands, hole.to),
         None => tiles.blank_to(hole.to),
     };
-    // Where something is left over, it may have been what cannot be read, or what is left of pruned events.
-    if !placed || (tiles.gaps > 0 && (pruned || !unread.is_empty())) {
+    // Where something is left over, it may have been what cannot be read, what is left of pruned events, or what a chain lost
+    // before the log had it.
+    let lost = !view.board.damaged_chains().is_empty();
+    if !placed || (tiles.gaps > 0 && (pruned || lost || !unread.is_empty())) {
         return Ok(Err(unread));
     }
     let mut chains: Vec<_> = commands.into_iter().map(|command| command.chain).collect();

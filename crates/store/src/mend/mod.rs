@@ -13,6 +13,7 @@ use crate::journal::hole::Hole;
 use crate::journal::mending::Mended;
 use crate::journal::scan::{Frame, Scan, Step};
 use crate::journal::{Kind, Position, record};
+use crate::sweep::Stops;
 use crate::view::View;
 use crate::{Error, Layout};
 
@@ -114,13 +115,21 @@ impl<'a> Mender<'a> {
 /// A hole that stays, and the events that may have stood there and cannot be read in the log.
 pub(crate) type Left = (Hole, Vec<(ChainId, Sequence)>);
 
-/// Heals all of the journal before `until`, which the log reached; what is left.
-pub(crate) fn journal(layout: &Layout, view: &View, until: Position) -> Result<Vec<Left>, Error> {
+/// Heals all of the journal before `until`, which the log reached, unless `stops` ends it first; what is left.
+pub(crate) fn journal(
+    layout: &Layout,
+    view: &View,
+    until: Position,
+    stops: Stops<'_>,
+) -> Result<Vec<Left>, Error> {
     let mut left = Vec::new();
     let mut scan = Scan::over_damage(layout.disk(), &layout.journal(), Position::ZERO, until)?;
     let mut mender = Mender::new(layout, view);
     let mut footer = Footer::default();
     while let Some(step) = scan.next_step()? {
+        if stops() {
+            return Err(Error::Closed);
+        }
         match step {
             Step::Frame(frame) | Step::Mended(frame, _) if frame.position >= until => break,
             Step::Frame(frame) => footer.read(&frame),
