@@ -127,11 +127,21 @@ fn what_is_pruned_is_in_no_byte_any_more_and_the_chain_goes_on() {
     let old = [CUT_EVENTS, 2 * CUT_EVENTS, CUT, CUT + 100]
         .map(|size| (size, ledger.root_at(&beats, size).unwrap()));
     let first = take(&root, &backups, &taking(&root), &mut |_| {}).unwrap();
-    // What stands beside heartbeats that stay has bytes of those, too.
-    let goes = |bytes: &[u8]| holds(bytes, SECRET) && !holds(bytes, "\"said\":\"kept");
-    let forms = compressed_forms_of(&root, goes);
+    // What stands beside heartbeats that stay has bytes of those, and hashes that all name, like the platform's, stay with them.
+    let stays = std::cell::RefCell::new(Vec::new());
+    let goes = |bytes: &[u8]| {
+        let kept = holds(bytes, "\"said\":\"kept");
+        if kept {
+            stays.borrow_mut().push(bytes.to_vec());
+        }
+        !kept && holds(bytes, SECRET)
+    };
+    let mut forms = compressed_forms_of(&root, goes);
+    let within = |bytes: &Vec<u8>, form: &[u8]| bytes.windows(form.len()).any(|part| part == form);
+    let stays = stays.into_inner();
+    forms.retain(|form| !stays.iter().any(|bytes| within(bytes, form)));
     assert!(
-        forms.len() > 5 && is_secret_in_sled(&root),
+        forms.len() > 3 && is_secret_in_sled(&root),
         "{}",
         forms.len()
     );
