@@ -67,7 +67,8 @@ pub(crate) async fn send_for(
 /// Reads one answer to its end: whether it is the one that is wanted, or says to come again; anything else is an error.
 async fn is_taken(stream: &mut TcpStream, answer: &mut Vec<u8>, status: &str) -> Result<bool> {
     let head = read(stream, answer).await?;
-    if head.starts_with("http/1.1 503") {
+    // A list of which a part is refused says so too; sent again, what was done of it is answered as before.
+    if head.starts_with("http/1.1 503") || head.contains("\r\nretry-after:") {
         return Ok(false);
     }
     let text = String::from_utf8_lossy(answer);

@@ -22,7 +22,7 @@ const ALONE: Duration = Duration::from_secs(15);
 /// How long the bare segment is written, before and after ours.
 const BARE: Duration = Duration::from_secs(5);
 /// How long a writer waits that was refused because the log is behind.
-const COME_AGAIN: Duration = Duration::from_millis(5);
+const COME_AGAIN: Duration = Duration::from_millis(50);
 /// Events of one batch: as many commands as fit, all under way together.
 const BATCH_EVENTS: u64 = 1024;
 /// Events of one command of a batch; the most that a command may have.
