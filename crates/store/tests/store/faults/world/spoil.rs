@@ -61,12 +61,12 @@ impl World {
         self.open()
     }
 
-    /// Opening reads the newest segment only.
+    /// Opening reads the newest segment only. And what was healed by a write that failed may stand in the page cache alone: a power cut
+    /// brings the damage back, so it is looked for from then on.
     pub(super) fn heal(&mut self) -> Result<(), Error> {
         if self.spoiled {
             self.ledger().sweep()?;
             assert_eq!(self.ledger().status().damage, []);
-            self.spoiled = false;
         }
         Ok(())
     }
