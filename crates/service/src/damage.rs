@@ -36,6 +36,8 @@ impl Inner {
     async fn sweep(self: &Arc<Self>) -> Result<(), Error> {
         let (told, answer) = oneshot::channel();
         let inner = Arc::clone(self);
+        // Whoever waits for the tasks waits for the thread too: it holds the ledger.
+        let token = self.tasks.token();
         let sweep = move || {
             // On Linux this is the thread's own.
             if let Err(error) = rustix::process::nice(19) {
@@ -45,6 +47,7 @@ impl Inner {
             let swept = inner.ledger.sweep_unless(&stops);
             drop(inner);
             drop(told.send(swept));
+            drop(token);
         };
         std::thread::Builder::new()
             .name("countersign-sweep".to_owned())

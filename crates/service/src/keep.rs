@@ -191,14 +191,16 @@ impl Inner {
     async fn keep(self: &Arc<Self>, tenant: &TenantId, expire: bool) -> Result<(), Error> {
         if expire {
             self.expire(tenant).await?;
-            self.order_pruning(tenant).await?;
         }
-        self.finish_pruning(tenant).await?;
         let pending = self.tenant(tenant, |fold| fold.tenant.keeping().pending().clone())?;
         for (ordered, removal) in pending {
             self.finish(tenant, ordered, removal).await?;
         }
-        Ok(())
+        // Last, so that heartbeats which cannot be pruned keep nobody's data.
+        if expire {
+            self.order_pruning(tenant).await?;
+        }
+        self.finish_pruning(tenant).await
     }
 
     /// Orders the removal of what outlived its retention, if anything did.

@@ -212,11 +212,7 @@ fn lost(
     if hole.to > from {
         let named = hole.chains(layout.disk(), &layout.journal())?;
         let all = || view.all().into_iter().map(|chain| chain.id.clone());
-        chains = if named.is_empty() {
-            all().collect()
-        } else {
-            named.into_iter().collect()
-        };
+        chains = named.map_or_else(|| all().collect(), |named| named.into_iter().collect());
     }
     let damage = Damage::of_hole(hole, chains);
     let reason = format!("what came next is lost with {damage}");

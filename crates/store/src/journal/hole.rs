@@ -7,14 +7,12 @@ use std::path::Path;
 
 use countersign_ids::ChainId;
 
+use super::frame::{self, HEAD_BYTES, Kind};
 use super::packed::{Damaged, Segment};
 use super::scan::{self, segments};
 use super::{Position, bytes};
 use crate::disk::Disk;
 
-/// How much is read at a time, and how much of that is read again with the next part.
-const PART_BYTES: usize = 1024 * 1024;
-const AGAIN_BYTES: usize = 256;
 /// What stands in front of a chain's id in every header.
 const IN_FRONT: &[u8] = b"/chains/";
 /// What stands behind it.
@@ -44,12 +42,17 @@ impl Hole {
         }
     }
 
-    /// The chains that headers in it name, as far as they can be read.
-    pub(crate) fn chains(&self, disk: &Disk, dir: &Path) -> Result<BTreeSet<ChainId>, scan::Error> {
-        let mut chains = BTreeSet::new();
+    /// The chains whose events stood in it; `None` if its bytes do not tell.
+    ///
+    /// They tell only where the heads of frames lead from its one end to the other: anything else may hide a frame of anybody.
+    pub(crate) fn chains(
+        &self,
+        disk: &Disk,
+        dir: &Path,
+    ) -> Result<Option<BTreeSet<ChainId>>, scan::Error> {
         let all = segments(disk, dir)?;
         let Some(file) = all.into_iter().find(|file| Some(file.base) == self.segment) else {
-            return Ok(chains);
+            return Ok(None);
         };
         let failed = |source| scan::Error::Io {
             path: file.path.clone(),
@@ -57,18 +60,28 @@ impl Hole {
         };
         let segment = Segment::open_as(disk, &file, Damaged::IsBlank).map_err(failed)?;
         let (mut at, end) = (self.from.since(file.base), self.to.since(file.base));
-        let mut buffer = vec![0; PART_BYTES];
+        let mut chains = BTreeSet::new();
         while at < end {
-            let wanted = usize::try_from(end - at).unwrap_or(usize::MAX);
-            let part = buffer.get_mut(..wanted.min(PART_BYTES)).unwrap_or_default();
-            let read = segment.read_at(part, at).map_err(failed)?;
-            chains.extend(named(part.get(..read).unwrap_or_default()));
-            if read <= AGAIN_BYTES {
-                break;
+            let mut fixed = [0; HEAD_BYTES];
+            segment.read_at(&mut fixed, at).map_err(failed)?;
+            let Ok(head) = frame::head(&fixed, file.base, at) else {
+                return Ok(None);
+            };
+            at = at.saturating_add(bytes(HEAD_BYTES));
+            if head.kind == Kind::Events {
+                let mut payload = vec![0; head.length];
+                segment.read_at(&mut payload, at).map_err(failed)?;
+                let mut told = named(&payload).peekable();
+                if told.peek().is_none() {
+                    return Ok(None);
+                }
+                chains.extend(told);
+            } else if head.kind == Kind::Pruned {
+                return Ok(None);
             }
-            at = at.saturating_add(bytes(read - AGAIN_BYTES));
+            at = at.saturating_add(bytes(head.length));
         }
-        Ok(chains)
+        Ok((at == end).then_some(chains))
     }
 }
 

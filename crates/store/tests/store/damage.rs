@@ -140,6 +140,29 @@ fn where_nothing_tells_what_was_lost_all_that_there_is_is_read_only() {
 }
 
 #[test]
+fn a_hole_over_two_frames_of_which_one_names_nobody_stops_all() {
+    let dir = tempfile::tempdir().unwrap();
+    let ledger = fresh(dir.path(), options());
+    fill(&ledger, &["blog", "shop"], 6);
+    ledger.close().unwrap();
+    drop(ledger);
+    lose_log(dir.path());
+    // From the body of the last frame of `blog` over all of the last frame of `shop`, which stands behind it.
+    let (blog, shop) = (frames(dir.path(), "blog")[5], frames(dir.path(), "shop")[5]);
+    let zeros = usize::try_from(shop.1.since(blog.1)).unwrap() + 16;
+    write_at(
+        dir.path(),
+        &vec![0; zeros],
+        Position::new(blog.1.get() - 16),
+    );
+    let ledger = Ledger::open(dir.path(), options()).unwrap();
+    assert_eq!(damaged(&ledger), [(chain("blog"), 5), (chain("shop"), 5)]);
+    for id in ["blog", "shop"] {
+        refused(&ledger, id);
+    }
+}
+
+#[test]
 fn a_frame_that_holds_no_event_of_a_chain_is_gone_over() {
     let (dir, begin) = with_damage(3, |_| Vec::new());
     // The checksum is right, and what it is over is no event.
