@@ -488,21 +488,23 @@ fn a_changed_byte_of_one_row_is_named() {
     );
     {
         let db = sled::Config::new().path(data.join("sled")).open().unwrap();
-        // A block of rows: a checksum over key and block (4), the length of the rows (4), one zstd frame over them.
+        // A block of rows: a checksum over key and block (4); length of the text (4), digests (4), length of the next frame (4);
+        // a zstd frame over the text, one over the digests.
         let rows = |item: sled::Result<(sled::IVec, sled::IVec)>| {
             let (key, value) = item.unwrap();
-            let length = u32::from_be_bytes(value[4..8].try_into().unwrap());
-            let rows = zstd::bulk::decompress(&value[8..], length as usize).unwrap();
+            let number = |at: usize| u32::from_be_bytes(value[at..at + 4].try_into().unwrap());
+            let (frame, digests) = value[16..].split_at(number(12) as usize);
+            let rows = zstd::bulk::decompress(frame, number(4) as usize).unwrap();
             let at = rows.windows(7).position(|part| part == b"\"act-2\"")?;
-            Some((key, rows, at))
+            Some((key, value[4..12].to_vec(), rows, digests.to_vec(), at))
         };
-        let (key, mut rows, at) = db.scan_prefix(b"r").find_map(rows).unwrap();
+        let (key, head, mut rows, digests, at) = db.scan_prefix(b"r").find_map(rows).unwrap();
         rows[at + 5] = b'3';
-        let length = u32::try_from(rows.len()).unwrap().to_be_bytes();
-        let packed = zstd::bulk::compress(&rows, 1).unwrap();
-        let crc = crc32c::crc32c(&[&key, length.as_slice(), &packed].concat());
-        let crc = crc.to_be_bytes();
-        db.insert(key, [crc.as_slice(), &length, &packed].concat())
+        let frame = zstd::bulk::compress(&rows, 1).unwrap();
+        let length = u32::try_from(frame.len()).unwrap().to_be_bytes();
+        let block = [head, length.to_vec(), frame, digests].concat();
+        let crc = crc32c::crc32c(&[&key, block.as_slice()].concat());
+        db.insert(key, [crc.to_be_bytes().as_slice(), &block].concat())
             .unwrap();
         db.flush().unwrap();
     }
